@@ -1,0 +1,8 @@
+package conductorv1
+
+import _ "embed"
+
+// OpenAPI is the description of the REST API, generated from the same proto.
+//
+//go:embed openapi.json
+var OpenAPI []byte
