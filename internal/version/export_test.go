@@ -1,0 +1,4 @@
+package version
+
+// Describe is what Version makes of the go command's knowledge.
+var Describe = describe
