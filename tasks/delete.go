@@ -1,0 +1,72 @@
+package tasks
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"leasehold/api/compute/v1"
+	"leasehold/vm"
+	"leasehold/workflow"
+)
+
+// remove is the task of the verb delete. It preempts: the task it closed may have left anything on any host it touched.
+func remove() Kind {
+	return Kind{
+		Verb: vm.Delete,
+		Flow: workflow.Flow[*Work]{Name: string(vm.Delete), Steps: []workflow.Step[*Work]{
+			// A delete never gives up: what it cannot remove now it tries again, and says so meanwhile (P4, P6).
+			{
+				Name: "teardown", Resume: workflow.Redo, Do: teardown, NoReturn: true,
+				Tries: 1 << 30, Backoff: time.Second, MaxBackoff: 30 * time.Second,
+			},
+		}},
+		States: map[string]vm.TaskState{"teardown": vm.Deleting},
+		Settle: settleDelete,
+	}
+}
+
+// teardown removes the machine from every host that may hold anything of it and leaves a tombstone there, so that no
+// command that is still on its way brings it back. P2, P6
+func teardown(ctx context.Context, w *Work, beat workflow.Beat) error {
+	for _, host := range slices.Clone(w.Instance.Footprint) {
+		// Only a preempted task can have left work that is still going on there.
+		if w.Task.Cancels != "" {
+			if _, err := w.Fence(ctx, host, true, beat); err != nil {
+				return stubborn(err)
+			}
+		}
+		err := w.act(ctx, host, func(r *computev1.RunRequest) {
+			r.Step = "teardown"
+			r.Action = &computev1.RunRequest_Destroy{Destroy: &computev1.DestroyMachine{Tombstone: true}}
+		}, beat)
+		if err != nil {
+			return stubborn(err)
+		}
+		w.clean(host)
+	}
+	return nil
+}
+
+// stubborn makes a refusal one more try, because a delete never gives up (P4). What says that this conductor is not the
+// one to try is left to another: it was replaced, or it cannot reach the host (P3).
+func stubborn(err error) error {
+	switch vm.ReasonOf(err) {
+	case vm.ReasonStaleFence, vm.ReasonWrongEpoch, vm.ReasonStoreUnavailable:
+		return workflow.Abandon(err)
+	default:
+		return workflow.Retryable(err)
+	}
+}
+
+func settleDelete(w *Work, out workflow.Outcome) {
+	if out.Result != workflow.Succeeded {
+		w.failed(out)
+		return
+	}
+	w.succeed()
+	w.Gone = true
+	if w.Instance.Host != "" {
+		w.Free = append(w.Free, w.Instance.Host)
+	}
+}
