@@ -1,0 +1,4 @@
+package agent
+
+// Frame is a journal frame with that payload.
+func Frame(payload []byte) []byte { return formatFrame(payload) }

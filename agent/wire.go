@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	computev1 "leasehold/api/compute/v1"
+	"leasehold/drivers"
+	"leasehold/vm"
+)
+
+// kinds are the resources that carry fences here.
+var kinds = []vm.Kind{vm.KindInstance, vm.KindVolume, vm.KindPort, vm.KindHost}
+
+// legalID is what may become part of a path or a key on this host.
+var legalID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// commander is what FenceRequest and RunRequest have in common.
+type commander interface {
+	GetInstanceId() string
+	GetTaskId() string
+	GetFence() *computev1.FenceToken
+	GetResources() []*computev1.ResourceRef
+	GetHostEpoch() int64
+	GetConductor() string
+}
+
+// claimOf checks all that the order of commands rests on. The instance is always among the resources.
+func claimOf(req commander) (claim, error) {
+	c := claim{
+		fence:     vm.Fence{Generation: req.GetFence().GetGeneration(), Revision: req.GetFence().GetRevision()},
+		task:      vm.TaskID(req.GetTaskId()),
+		instance:  vm.InstanceID(req.GetInstanceId()),
+		resources: []vm.Resource{{Kind: vm.KindInstance, ID: req.GetInstanceId()}},
+		epoch:     req.GetHostEpoch(),
+		conductor: req.GetConductor(),
+	}
+	if c.fence.Revision <= 0 {
+		return claim{}, invalid("cannot take a command without a fence")
+	}
+	if !legalID.MatchString(req.GetTaskId()) {
+		return claim{}, invalid("cannot take a command of the task %q: not an id", req.GetTaskId())
+	}
+	for _, r := range req.GetResources() {
+		if !slices.Contains(kinds, vm.Kind(r.GetKind())) {
+			return claim{}, invalid("cannot take a command for %s/%s: no such kind", r.GetKind(), r.GetId())
+		}
+		c.resources = append(c.resources, vm.Resource{Kind: vm.Kind(r.GetKind()), ID: r.GetId()})
+	}
+	for _, r := range c.resources {
+		if !legalID.MatchString(r.ID) {
+			return claim{}, invalid("cannot take a command for the %s %q: not an id", r.Kind, r.ID)
+		}
+	}
+	slices.SortFunc(c.resources, vm.Resource.Compare)
+	c.resources = slices.Compact(c.resources)
+	return c, nil
+}
+
+func orderOf(req *computev1.RunRequest) (order, error) {
+	c, err := claimOf(req)
+	if err != nil {
+		return order{}, err
+	}
+	if req.GetSequence() <= 0 {
+		return order{}, invalid("cannot do step %q: sequences begin at 1", req.GetStep())
+	}
+	act, err := actionOf(req)
+	if err != nil {
+		return order{}, err
+	}
+	o := order{claim: c, sequence: req.GetSequence(), step: req.GetStep(), action: act}
+	if o.step == "" {
+		o.step = act.name
+	}
+	return o, nil
+}
+
+func actionOf(req *computev1.RunRequest) (action, error) {
+	id := vm.InstanceID(req.GetInstanceId())
+	switch x := req.GetAction().(type) {
+	case *computev1.RunRequest_Create:
+		spec := specOf(x.Create.GetSpec())
+		if spec.ID != id {
+			return action{}, invalid("cannot create instance %s from the spec of %q", id, spec.ID)
+		}
+		return create(spec), nil
+	case *computev1.RunRequest_Start:
+		return start(id), nil
+	case *computev1.RunRequest_Stop:
+		grace, err := graceOf(x.Stop.GetGrace())
+		return stop(id, grace), err
+	case *computev1.RunRequest_Reboot:
+		grace, err := graceOf(x.Reboot.GetGrace())
+		return reboot(id, grace), err
+	case *computev1.RunRequest_Pause:
+		return pause(id), nil
+	case *computev1.RunRequest_Unpause:
+		return unpause(id), nil
+	case *computev1.RunRequest_Destroy:
+		return destroy(id, x.Destroy.GetTombstone()), nil
+	default:
+		return action{}, vm.Refuse(vm.ReasonUnsupported, "cannot do step %q: this agent does not know its action", req.GetStep())
+	}
+}
+
+func graceOf(d *durationpb.Duration) (time.Duration, error) {
+	if d == nil {
+		return 0, nil
+	}
+	if err := d.CheckValid(); err != nil || d.AsDuration() < 0 {
+		return 0, invalid("cannot give the guest %s", d)
+	}
+	return d.AsDuration(), nil
+}
+
+func specOf(s *computev1.MachineSpec) drivers.Spec {
+	image := s.GetImage()
+	return drivers.Spec{
+		ID:   vm.InstanceID(s.GetId()),
+		Name: s.GetName(),
+		Size: vm.Size{VCPUs: int(s.GetVcpus()), MemoryMiB: vm.MiB(s.GetMemoryMib()), DiskGiB: vm.GiB(s.GetDiskGib())},
+		Image: drivers.Image{
+			ID: vm.ImageID(image.GetId()), Name: image.GetName(), URL: image.GetUrl(),
+			Format: image.GetFormat(), SHA256: image.GetSha256(),
+		},
+		Metadata: s.GetMetadata(),
+	}
+}
+
+func fenceToken(f vm.Fence) *computev1.FenceToken {
+	return &computev1.FenceToken{Generation: f.Generation, Revision: f.Revision}
+}
+
+func journalOf(steps []stepRecord) []*computev1.JournalEntry {
+	entries := make([]*computev1.JournalEntry, len(steps))
+	for i, s := range steps {
+		entries[i] = &computev1.JournalEntry{
+			Fence: fenceToken(s.Fence), Sequence: s.Sequence, Step: s.Step,
+			Outcome: string(s.Outcome), Message: legible(s.Message), TaskId: string(s.Task),
+		}
+	}
+	return entries
+}
+
+func progressUpdate(p vm.Progress) *computev1.RunUpdate {
+	return &computev1.RunUpdate{Update: &computev1.RunUpdate_Progress{Progress: &computev1.StepProgress{
+		Phase: legible(p.Phase), Done: p.Done, Total: p.Total, Unit: legible(p.Unit), Note: legible(p.Note),
+	}}}
+}
+
+func resultUpdate(v verdict, obs *computev1.Observation) *computev1.RunUpdate {
+	return &computev1.RunUpdate{Update: &computev1.RunUpdate_Result{Result: &computev1.StepResult{
+		Outcome: string(v.Outcome), Reason: string(v.Reason), Message: legible(v.Message), Retryable: v.Retryable,
+		Observation: obs,
+	}}}
+}
+
+// legible makes a hypervisor's words fit for a protobuf string, which must be UTF-8.
+func legible(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func invalid(format string, args ...any) error {
+	return vm.Refuse(vm.ReasonInvalidArgument, format, args...)
+}
+
+// unavailable says: not now, ask again. Nothing is wrong with the request.
+func unavailable(format string, args ...any) error {
+	return vm.Refuse(vm.ReasonStoreUnavailable, format, args...)
+}
