@@ -1,0 +1,129 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"leasehold/coord"
+	"leasehold/locks"
+	"leasehold/vm"
+)
+
+// tryDelete admits a delete. It does not wait for whatever runs: the same transaction closes the running task, takes its
+// claim away and rewrites its locks. The old driver's writes fail on the claim's compare, the agents refuse its fence. P4
+func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admitted, error) {
+	in := found.rec
+	if in.DeleteProtection {
+		return nil, vm.Refuse(vm.ReasonStateForbids,
+			"cannot delete instance %s: it is protected; set delete_protection to false first", in.ID)
+	}
+	running, rmod, err := a.runningTask(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if running != nil && running.Kind == vm.Delete {
+		return &Admitted{Instance: in, Task: running, Revision: found.mod, InstRev: found.mod}, nil
+	}
+	set, err := closure(in)
+	if err != nil {
+		return nil, err
+	}
+	task, err := a.newTask(in.ID, set)
+	if err != nil {
+		return nil, err
+	}
+	task.Prior = in.State
+	task.Hosts = slices.Clone(in.Footprint)
+
+	t := &coord.Txn{Name: "delete.admit"}
+	t.If(a.c.generation().guard, coord.Unchanged(a.c.keys.Instance(in.ID), found.mod)) // mutant:reservation-compare
+	next := in.Clone()
+	if running == nil {
+		t.If(set.Unlocked(a.c.keys)...)
+	} else {
+		a.preempt(t, task, next, running, rmod, set)
+	}
+	next.Task, next.TaskState, next.UpdatedAt = task.ID, vm.Deleting, a.now
+	a.reserveKey(t, in.ID)
+	s, err := a.drive(t, task, set)
+	if err != nil {
+		return nil, err
+	}
+	t.Then(coord.Put(a.c.keys.Task(task.ID), task).Witness(), coord.Put(a.c.keys.Instance(in.ID), next))
+	out, err := a.commit(ctx, t, s, task, set, next)
+	if err == nil && running != nil {
+		a.c.metrics.preempted.Inc()
+		if w := a.c.workers.get(running.ID); w != nil {
+			w.stop(errLost)
+		}
+	}
+	return out, err
+}
+
+// preempt adds to the delete's admission what closes the running task. The delete inherits the hosts it touched and what
+// it had reserved.
+func (a *admission) preempt(t *coord.Txn, task *vm.Task, in *vm.Instance, running *vm.Task, mod int64, set locks.Set) {
+	closed := running.Clone()
+	closed.Status, closed.EndedAt, closed.UpdatedAt = vm.TaskCancelled, &a.now, a.now
+	closed.Waiting, closed.Progress = nil, nil
+	closed.Error = &vm.Fault{
+		Reason: vm.ReasonPreempted, Task: task.ID, Since: a.now,
+		Message: fmt.Sprintf("closed by task %s, which deletes the instance", task.ID),
+	}
+	task.Cancels = running.ID
+	task.Shared = slices.Clone(running.Shared)
+	for _, h := range running.Hosts {
+		if !slices.Contains(task.Hosts, h) {
+			task.Hosts = append(task.Hosts, h)
+		}
+		if !slices.Contains(in.Footprint, h) {
+			in.Footprint = append(in.Footprint, h)
+		}
+	}
+	t.If(coord.Unchanged(a.c.keys.Task(running.ID), mod))
+	t.Then(
+		coord.Delete(a.c.keys.Task(running.ID)),
+		coord.Delete(a.c.keys.Cancel(running.ID)),
+		coord.Delete(a.c.keys.Claim(running.ID)),
+		coord.Put(a.c.keys.History(running.ID), closed),
+		coord.Put(a.c.keys.Index(vm.Resource{Kind: vm.KindInstance, ID: string(in.ID)}, running.ID),
+			indexEntry{vm.Schema, running.ID, running.Kind, closed.Status, a.now}),
+	)
+	// Its locks are rewritten by this task's claim; what the new set does not cover, and its tickets, go.
+	for _, r := range running.Resources {
+		if !slices.Contains(set, r) {
+			t.Then(coord.Delete(a.c.keys.Lock(r)))
+		}
+	}
+	if running.Status == vm.TaskWaiting {
+		t.Then(locks.Dequeue(a.c.keys, running.Shared, running.ID)...)
+		task.Shared = nil
+		return
+	}
+	for _, r := range running.Shared {
+		if v, e, ok := coord.Load[vm.Volume](a.c.cache, a.c.keys.Record(r)); ok && v.Task == running.ID {
+			taken := *v
+			taken.Task, taken.UpdatedAt = task.ID, a.now
+			t.If(coord.Unchanged(e.Key, e.Mod))
+			t.Then(coord.Put(e.Key, taken))
+		}
+	}
+}
+
+// runningTask is the task that the instance is reserved for, as etcd or the cache has it; nil when there is none. A cache
+// that does not know it, or knows an older form, only costs a refused transaction.
+func (a *admission) runningTask(ctx context.Context, in *vm.Instance) (*vm.Task, int64, error) {
+	if in.Task == "" {
+		return nil, 0, nil
+	}
+	kv, err := a.c.store.Get(ctx, a.c.keys.Task(in.Task))
+	if err != nil {
+		return nil, 0, err
+	}
+	t := new(vm.Task)
+	if err := kv.Decode(t); err != nil {
+		return nil, 0, err
+	}
+	return t, kv.Mod, nil
+}

@@ -1,0 +1,303 @@
+package conductor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"leasehold/api/conductor/v1"
+	"leasehold/coord"
+	"leasehold/internal/rpc"
+	"leasehold/liveness"
+	"leasehold/vm"
+)
+
+// hostTable is which hosts are alive, from the cache, and since when the others are not, as far as this process saw it.
+type hostTable struct {
+	members liveness.Members
+
+	mu   sync.Mutex
+	down map[vm.HostName]time.Time
+	wake chan struct{}
+}
+
+func newHostTable(m liveness.Members) *hostTable {
+	return &hostTable{members: m, down: map[vm.HostName]time.Time{}, wake: make(chan struct{})}
+}
+
+func (h *hostTable) alive(host vm.HostName) (vm.AliveCompute, bool) {
+	a, _, ok := h.members.Compute(host)
+	return a, ok
+}
+
+// changed returns a channel that is closed when any host comes or goes. Take it before looking.
+func (h *hostTable) changed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.wake
+}
+
+// heard is told each change of an alive key.
+func (h *hostTable) heard(ch coord.Change) {
+	host, ok := strings.CutPrefix(ch.Rest, "compute/")
+	if !ok {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if ch.Now == nil {
+		h.down[vm.HostName(host)] = time.Now().UTC()
+	} else {
+		delete(h.down, vm.HostName(host))
+	}
+	close(h.wake)
+	h.wake = make(chan struct{})
+}
+
+// downSince is when this conductor saw the host's lease end; zero when it did not.
+func (h *hostTable) downSince(host vm.HostName) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.down[host]
+}
+
+// cluster answers agents and peers.
+type cluster struct {
+	conductorv1.UnimplementedClusterServer
+	c     *Conductor
+	peers liveness.PeerServer
+}
+
+// Peer tells another conductor which incarnation this is, for as long as both live.
+func (s *cluster) Peer(req *conductorv1.PeerRequest, stream grpc.ServerStreamingServer[conductorv1.PeerResponse]) error {
+	return s.peers.ServePeer(req, stream)
+}
+
+// Register gives a host its epoch and lease, and a verdict on every machine found there.
+func (s *cluster) Register(ctx context.Context, req *conductorv1.RegisterRequest) (*conductorv1.RegisterResponse, error) {
+	resp, err := s.c.registerHost(ctx, req)
+	return resp, rpc.ToStatus(err)
+}
+
+func (c *Conductor) registerHost(ctx context.Context, req *conductorv1.RegisterRequest) (*conductorv1.RegisterResponse, error) {
+	if !c.seeded.Load() {
+		return nil, vm.Refuse(vm.ReasonStoreUnavailable, "cannot register host %s: this conductor has not read the store yet", req.GetHost())
+	}
+	if !validName(req.GetHost()) || req.GetDataDirId() == "" || req.GetAddress() == "" {
+		return nil, vm.Refuse(vm.ReasonInvalidArgument,
+			"cannot register host %q: it needs a name of letters, digits, dot, dash, underscore, a data directory id and an address", req.GetHost())
+	}
+	epoch, err := c.giveEpoch(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	lease, err := c.leases.Grant(ctx, c.cfg.HostTTL)
+	if err != nil {
+		return nil, err
+	}
+	resp := &conductorv1.RegisterResponse{
+		Epoch: epoch, Lease: lease, Ttl: durationpb.New(c.cfg.HostTTL), Generation: c.generation().Generation,
+	}
+	for _, m := range req.GetMachines() {
+		v, err := c.judge(ctx, vm.HostName(req.GetHost()), m)
+		if err != nil {
+			return nil, err
+		}
+		resp.Verdicts = append(resp.Verdicts, v)
+	}
+	c.log.Info("host registered", "host", req.GetHost(), "epoch", epoch, "machines", len(req.GetMachines()))
+	return resp, nil
+}
+
+// giveEpoch writes the host's record. The epoch grows with each data directory, which has lost the fences and tombstones
+// of the one before, and with each boot, which has lost the guests. A second directory under a living name is refused.
+func (c *Conductor) giveEpoch(ctx context.Context, req *conductorv1.RegisterRequest) (int64, error) {
+	name := vm.HostName(req.GetHost())
+	key, alive := c.keys.Host(name), c.keys.AliveCompute(name)
+	for range admitTries {
+		now := time.Now().UTC()
+		host := vm.Host{Schema: vm.Schema, ID: name, Name: name, Admin: vm.HostEnabled, CreatedAt: now}
+		kv, err := c.store.Get(ctx, key)
+		switch {
+		case errors.Is(err, coord.ErrNotFound):
+		case err != nil:
+			return 0, err
+		default:
+			if err := kv.Decode(&host); err != nil {
+				return 0, err
+			}
+		}
+		t := &coord.Txn{Name: "host.register"}
+		t.If(coord.Unchanged(key, kv.Mod))
+		fresh := host.DataDir != req.GetDataDirId()
+		if fresh {
+			_, err := c.store.Get(ctx, alive)
+			if err == nil {
+				return 0, vm.Refuse(vm.ReasonAlreadyExists,
+					"cannot register host %s: another data directory lives under that name; stop that agent, or choose another name", name)
+			}
+			if !errors.Is(err, coord.ErrNotFound) {
+				return 0, err
+			}
+			t.If(coord.Absent(alive))
+		}
+		was := host
+		if fresh || host.Boot != req.GetBootId() {
+			host.Epoch = max(host.Epoch, req.GetEpoch()) + 1
+		}
+		host.DataDir, host.Boot = req.GetDataDirId(), req.GetBootId()
+		host.Driver, host.Version = req.GetDriver(), req.GetDriverVersion()
+		host.Capacity = vm.Size{
+			VCPUs: int(req.GetVcpus()), MemoryMiB: vm.MiB(req.GetMemoryMib()), DiskGiB: vm.GiB(req.GetDiskGib()),
+		}
+		if host == was {
+			return host.Epoch, nil
+		}
+		host.UpdatedAt = now
+		t.Then(coord.Put(key, host).Witness())
+		_, err = c.store.Commit(ctx, t)
+		if _, conflict := errors.AsType[*coord.ConflictError](err); conflict {
+			continue
+		}
+		return host.Epoch, err
+	}
+	return 0, vm.Refuse(vm.ReasonLocked, "cannot register host %s: its record kept changing; try again", name)
+}
+
+// Verdicts on machines that a host has found.
+const (
+	keepMachine       = "keep"
+	destroyMachine    = "destroy"
+	quarantineMachine = "quarantine"
+)
+
+// judge decides about one machine. It is destroyed only on positive evidence, read from etcd itself: a tombstone, a delete
+// on record, or a record that names another host under a higher fence; never while an open task lists this host. P2, P5
+func (c *Conductor) judge(ctx context.Context, host vm.HostName, m *conductorv1.FoundMachine) (*conductorv1.MachineVerdict, error) {
+	id := vm.InstanceID(m.GetInstanceId())
+	say := func(verdict, why string) *conductorv1.MachineVerdict {
+		return &conductorv1.MachineVerdict{
+			InstanceId: string(id), Verdict: verdict, Why: why,
+			FenceGeneration: m.GetFenceGeneration(), FenceRevision: m.GetFenceRevision(),
+		}
+	}
+	if m.GetTombstone() {
+		v := say(destroyMachine, "the host has its tombstone")
+		v.Tombstone = true
+		return v, nil
+	}
+	if m.GetUnknown() || !isID(string(id)) {
+		return say(quarantineMachine, "the driver cannot read it"), nil
+	}
+	found, err := c.readInstance(ctx, id)
+	if vm.ReasonOf(err) == vm.ReasonNotFound {
+		return say(quarantineMachine, "nothing is known of it: neither a record nor a delete"), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if found.gone {
+		v := say(destroyMachine, "it was deleted at "+found.rec.UpdatedAt.Format(time.RFC3339))
+		v.Tombstone, v.FenceGeneration, v.FenceRevision = true, c.generation().Generation, found.mod
+		return v, nil
+	}
+	in := found.rec
+	if in.Task != "" {
+		task, _, err := c.findTask(ctx, in.Task)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(task.Hosts, host) {
+			return say(keepMachine, "task "+string(task.ID)+" works on it"), nil
+		}
+	}
+	if in.Host == host || slices.Contains(in.Footprint, host) {
+		return say(keepMachine, "its record names this host"), nil
+	}
+	return c.judgeElsewhere(ctx, in, m, say)
+}
+
+// judgeElsewhere decides about a machine whose record names another host: that is evidence only when it was said under a
+// higher fence than the machine here has.
+func (c *Conductor) judgeElsewhere(ctx context.Context, in *vm.Instance, m *conductorv1.FoundMachine,
+	say func(verdict, why string) *conductorv1.MachineVerdict,
+) (*conductorv1.MachineVerdict, error) {
+	kv, err := c.store.Get(ctx, c.keys.Observed(in.ID))
+	if errors.Is(err, coord.ErrNotFound) {
+		return say(quarantineMachine, "its record names host "+string(in.Host)+", where it was never seen"), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var o vm.Observed
+	if err := kv.Decode(&o); err != nil {
+		return nil, err
+	}
+	here := vm.Fence{Generation: m.GetFenceGeneration(), Revision: m.GetFenceRevision()}
+	if o.Host == in.Host && o.Fence.Compare(here) > 0 {
+		v := say(destroyMachine, fmt.Sprintf("it is on host %s under the higher fence %s", in.Host, o.Fence))
+		v.FenceGeneration, v.FenceRevision = o.Fence.Generation, o.Fence.Revision
+		return v, nil
+	}
+	return say(quarantineMachine, fmt.Sprintf("its record names host %s, but not under a higher fence than %s", in.Host, here)), nil
+}
+
+// Activate makes the host schedulable: its alive key appears in this transaction, on the lease it was given.
+func (s *cluster) Activate(ctx context.Context, req *conductorv1.ActivateRequest) (*conductorv1.ActivateResponse, error) {
+	return &conductorv1.ActivateResponse{}, rpc.ToStatus(s.c.activateHost(ctx, req))
+}
+
+func (c *Conductor) activateHost(ctx context.Context, req *conductorv1.ActivateRequest) error {
+	name := vm.HostName(req.GetHost())
+	key := c.keys.Host(name)
+	kv, err := c.store.Get(ctx, key)
+	if errors.Is(err, coord.ErrNotFound) {
+		return notFound(vm.KindHost, req.GetHost())
+	}
+	if err != nil {
+		return err
+	}
+	var host vm.Host
+	if err := kv.Decode(&host); err != nil {
+		return err
+	}
+	if host.Epoch != req.GetEpoch() || host.DataDir != req.GetDataDirId() {
+		return vm.Refuse(vm.ReasonNotFound, "cannot activate host %s: it was registered anew with epoch %d; register again", name, host.Epoch)
+	}
+	// A first try that arrives late must not hang the alive key back on a lease that was replaced since.
+	was, err := c.store.Get(ctx, c.keys.AliveCompute(name))
+	if err != nil && !errors.Is(err, coord.ErrNotFound) {
+		return err
+	}
+	t := &coord.Txn{Name: "host.activate"}
+	t.If(coord.Unchanged(key, kv.Mod), coord.Unchanged(c.keys.AliveCompute(name), was.Mod))
+	t.Then(coord.PutLeased(c.keys.AliveCompute(name), vm.AliveCompute{
+		Schema: vm.Schema, ID: name, Name: name, Address: req.GetAddress(), Epoch: host.Epoch, Driver: host.Driver,
+		Started: time.Now().UTC(),
+	}, req.GetLease()).Witness())
+	_, err = c.store.Commit(ctx, t)
+	_, conflict := errors.AsType[*coord.ConflictError](err)
+	switch {
+	case conflict, errors.Is(err, coord.ErrLeaseGone):
+		return vm.Refuse(vm.ReasonNotFound, "cannot activate host %s: its registration is over; register again", name)
+	case err == nil:
+		c.log.Info("host active", "host", name, "epoch", host.Epoch)
+	}
+	return err
+}
+
+// Heartbeat renews the host's lease, whichever conductor granted it.
+func (s *cluster) Heartbeat(ctx context.Context, req *conductorv1.HeartbeatRequest) (*conductorv1.HeartbeatResponse, error) {
+	err := s.c.leases.KeepAlive(ctx, vm.HostName(req.GetHost()), req.GetEpoch(), req.GetLease())
+	if err != nil {
+		return nil, rpc.ToStatus(err)
+	}
+	return &conductorv1.HeartbeatResponse{Ttl: durationpb.New(s.c.cfg.HostTTL)}, nil
+}
