@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	conductorv1 "leasehold/api/conductor/v1"
+	"leasehold/internal/rpc"
+	"leasehold/vm"
+)
+
+// Order is a request for a verb on an instance, as a client would send it: with an idempotency key, to one conductor after
+// another until one answers.
+type Order struct {
+	Verb     vm.Verb
+	Instance string            // empty for create
+	Name     string            // of a create
+	Metadata map[string]string // of a create
+	First    string            // the conductor that is asked first; any when empty
+	Force    bool              // of a stop
+	Hard     bool              // of a reboot
+}
+
+// Send makes an order and fails the test when it is refused.
+func (c *Cluster) Send(o Order) *conductorv1.InstanceTask {
+	c.t.Helper()
+	answer, err := c.TrySend(o)
+	require.NoError(c.t, err, "%s %s", o.Verb, o.Instance)
+	return answer
+}
+
+// TrySend makes an order, over as many conductors as it takes to get an answer. The error is a *vm.Refusal.
+func (c *Cluster) TrySend(o Order) (*conductorv1.InstanceTask, error) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), Patience)
+	defer cancel()
+	key := uuid.NewString()
+	names := c.Living()
+	if o.First != "" {
+		names = append([]string{o.First}, names...)
+	}
+	for i := 0; ; i++ {
+		if i >= len(names) {
+			names, i = c.Living(), 0
+		}
+		x := c.Conductor(names[i])
+		if x == nil {
+			continue
+		}
+		answer, err := o.call(ctx, conductorv1.NewConductorClient(dial(c.t, x.Address)), key)
+		err = rpc.FromStatus(err)
+		if _, lost := errors.AsType[*rpc.NoAnswerError](err); lost || vm.ReasonOf(err) == vm.ReasonStoreUnavailable {
+			select {
+			case <-ctx.Done():
+				return nil, err
+			case <-time.After(5 * time.Millisecond):
+			}
+			continue
+		}
+		return answer, err
+	}
+}
+
+func (o Order) call(ctx context.Context, client conductorv1.ConductorClient, key string) (*conductorv1.InstanceTask, error) {
+	verb := &conductorv1.VerbRequest{Id: o.Instance, RequestId: key}
+	switch o.Verb {
+	case vm.Create:
+		return client.CreateInstance(ctx, &conductorv1.CreateInstanceRequest{
+			Name: o.Name, Flavor: "tiny", Image: "default", Metadata: o.Metadata, RequestId: key,
+		})
+	case vm.Delete:
+		return client.DeleteInstance(ctx, &conductorv1.DeleteRequest{Id: o.Instance, RequestId: key})
+	case vm.Start:
+		return client.StartInstance(ctx, verb)
+	case vm.Stop:
+		return client.StopInstance(ctx, &conductorv1.StopRequest{Id: o.Instance, RequestId: key, Force: o.Force})
+	case vm.Reboot:
+		return client.RebootInstance(ctx, &conductorv1.RebootRequest{Id: o.Instance, RequestId: key, Hard: o.Hard})
+	case vm.Pause:
+		return client.PauseInstance(ctx, verb)
+	case vm.Unpause:
+		return client.UnpauseInstance(ctx, verb)
+	default:
+		return nil, vm.Refuse(vm.ReasonUnsupported, "cannot send %s: the harness does not know it", o.Verb)
+	}
+}
+
+// Make creates an instance and brings it into a state by the shortest way.
+func (c *Cluster) Make(name string, state vm.State) string {
+	c.t.Helper()
+	id := c.Run(Order{Verb: vm.Create, Name: name}).Instance
+	switch state {
+	case vm.Active:
+	case vm.Stopped:
+		c.Run(Order{Verb: vm.Stop, Instance: string(id), Force: true})
+	case vm.Paused:
+		c.Run(Order{Verb: vm.Pause, Instance: string(id)})
+	default:
+		c.t.Fatalf("no way to make an instance %s", state)
+	}
+	return string(id)
+}
+
+// Run sends an order and waits until its task has succeeded.
+func (c *Cluster) Run(o Order) *vm.Task {
+	c.t.Helper()
+	answer := c.Send(o)
+	task := c.AwaitTask(answer.GetTask().GetId())
+	require.Equal(c.t, vm.TaskSucceeded, task.Status, "%s: %+v", o.Verb, task.Error)
+	return task
+}
