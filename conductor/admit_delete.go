@@ -42,6 +42,10 @@ func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admit
 	if running == nil {
 		t.If(set.Unlocked(a.c.keys)...)
 	} else {
+		// What the running task has reserved is inherited, so it must be known as of that task's record.
+		if err := a.c.cache.WaitRevision(ctx, rmod); err != nil {
+			return nil, err
+		}
 		a.preempt(t, task, next, running, rmod, set)
 	}
 	next.Task, next.TaskState, next.UpdatedAt = task.ID, vm.Deleting, a.now
@@ -65,6 +69,7 @@ func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admit
 // it had reserved.
 func (a *admission) preempt(t *coord.Txn, task *vm.Task, in *vm.Instance, running *vm.Task, mod int64, set locks.Set) {
 	closed := running.Clone()
+	a.c.signLast(closed, mod)
 	closed.Status, closed.EndedAt, closed.UpdatedAt = vm.TaskCancelled, &a.now, a.now
 	closed.Waiting, closed.Progress = nil, nil
 	closed.Error = &vm.Fault{

@@ -235,6 +235,7 @@ func (o *orphans) takeOver(ctx context.Context, id vm.TaskID) {
 	}
 	now := time.Now().UTC()
 	next := task.Clone()
+	o.c.signLast(next, te.Mod)
 	next.Status, next.UpdatedAt = vm.TaskRunning, now
 	next.Attempts = append(next.Attempts, vm.Attempt{Conductor: o.c.cfg.Name, Since: now, Why: why})
 
@@ -268,6 +269,14 @@ func (o *orphans) takeOver(ctx context.Context, id vm.TaskID) {
 		inst = in.Clone()
 	}
 	o.c.begin(s, held, next, rev, inst, inMod, why)
+}
+
+// signLast gives the last attempt its fence when it did not come to write it: then the record, at revision mod, is as the
+// transaction left it that wrote the claim, and a fence is that transaction's revision.
+func (c *Conductor) signLast(t *vm.Task, mod int64) {
+	if n := len(t.Attempts); n > 0 && t.Attempts[n-1].Fence == nil {
+		t.Attempts[n-1].Fence = &vm.Fence{Generation: c.generation().Generation, Revision: mod}
+	}
 }
 
 // reserved adds the compares that every reservation of the task names it, as the cache has them. ok is false when one

@@ -170,6 +170,12 @@ func (w *worker) finish(out workflow.Outcome) error {
 	task.Steps = stepsOf(out.Log, in)
 	task.Waiting, task.Progress, task.EndedAt, task.UpdatedAt = nil, nil, &now, now
 	task.Error = tasks.FaultOf(task, out.Err, now)
+	// What is to be given back must be known as this claim, or one before it, took it: a cache from before would show it free.
+	if len(task.Shared) > 0 {
+		if err := w.c.cache.WaitRevision(w.ctx, w.held.Fence.Revision); err != nil {
+			return err
+		}
+	}
 	if in != nil {
 		in.Task, in.TaskState, in.UpdatedAt = "", vm.Idle, now
 	}

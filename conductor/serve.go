@@ -91,7 +91,7 @@ func (c *Conductor) servers(life context.Context) *servers {
 func (s *servers) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		if err := s.grpc.Serve(s.c.cfg.GRPC); !errors.Is(err, grpc.ErrServerStopped) {
+		if err := s.grpc.Serve(s.c.cfg.GRPC); err != nil && !errors.Is(err, grpc.ErrServerStopped) { // nil: stopped while it served
 			return fmt.Errorf("cannot serve gRPC: %w", err)
 		}
 		return nil
