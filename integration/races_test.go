@@ -54,6 +54,46 @@ func TestTwoStopsInTheSameInstantAreOneAndARefusal(t *testing.T) {
 	require.Len(t, c.History(), 2, "one create and one stop")
 }
 
+// P1. Reservations exclude, not locks: two full conductors admit without claim and locks, and still only one of two stops
+// decided at the same time is admitted.
+func TestTheReservationExcludesWithoutAnyLock(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Conductors: 2, Computes: 1, MaxTasks: 1})
+	id := c.Make("one", vm.Active)
+	var hung []string
+	for _, name := range []string{"c1", "c2"} { // from now on neither has room
+		a := c.Send(cluster.Order{Verb: vm.Create, Name: "hangs-" + name, First: name, Metadata: map[string]string{"sim.hang.image": "true"}})
+		hung = append(hung, a.GetInstance().GetId())
+	}
+	first, second := c.Hold("c1", "txn:stop.admit:before", 1), c.Hold("c2", "txn:stop.admit:before", 1)
+	type outcome struct {
+		answer *conductorv1.InstanceTask
+		err    error
+	}
+	stop := func(name string) <-chan outcome {
+		client, done := c.Client(name), make(chan outcome, 1)
+		go func() {
+			answer, err := client.StopInstance(t.Context(), &conductorv1.StopRequest{Id: id, Force: true})
+			done <- outcome{answer, err}
+		}()
+		return done
+	}
+	one, two := stop("c1"), stop("c2")
+	<-first.Sprung()
+	<-second.Sprung()
+	first.Thaw()
+	won := <-one
+	require.NoError(t, won.err)
+	require.Equal(t, string(vm.TaskQueued), won.answer.GetTask().GetStatus(), "nobody drives it")
+	second.Thaw()
+	lost := <-two
+	require.Equal(t, vm.ReasonTaskInProgress, vm.ReasonOf(rpc.FromStatus(lost.err)), "%v", lost.err)
+	for _, h := range hung {
+		c.Run(cluster.Order{Verb: vm.Delete, Instance: h})
+	}
+	require.Equal(t, vm.TaskSucceeded, c.AwaitTask(won.answer.GetTask().GetId()).Status)
+	c.AwaitQuiet()
+}
+
 // P1. A conductor that was cut off and replaced still reaches the agent: its command, sent late, must find the fence raised
 // by whoever looked at the machine since.
 func TestALateCommandOfAReplacedConductorIsRefused(t *testing.T) {

@@ -38,7 +38,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "reservation-compare", file: "conductor/admit.go", with: "t.If(a.c.generation().guard)",
-		pkg: "./integration", test: "TestTwoStopsInTheSameInstantAreOneAndARefusal",
+		pkg: "./integration", test: "TestTheReservationExcludesWithoutAnyLock",
 		why: "one task at a time has an instance",
 	},
 	{
