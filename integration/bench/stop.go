@@ -110,6 +110,10 @@ func (c *bench) round(ctx context.Context, o options, ids []string, last bool) (
 			}
 		})
 	}
+	timed, err := c.timings(ctx)
+	if err != nil {
+		return r, err
+	}
 	before, err := c.CPU()
 	if err != nil {
 		return r, err
@@ -126,6 +130,11 @@ func (c *bench) round(ctx context.Context, o options, ids []string, last bool) (
 	if err != nil {
 		return r, err
 	}
+	now, err := c.timings(ctx)
+	if err != nil {
+		return r, err
+	}
+	printTimings(timed, now)
 	r.stops = float64(len(ids)) / took.Seconds()
 	for role, d := range after {
 		r.cpu[role] = float64((d - before[role]).Microseconds()) / 1000 / float64(len(ids))
