@@ -68,6 +68,7 @@ type Conductor struct {
 	orphans     *orphans
 	workers     *workers
 	watchers    *watchers
+	recent      *recent
 	feed        *feed
 	metrics     *metrics
 
@@ -104,7 +105,7 @@ func New(cfg Config) (*Conductor, error) {
 	}
 	c := &Conductor{
 		cfg: cfg, log: cfg.Log, keys: keys, kinds: cfg.Kinds, point: cfg.Point, clients: []closer{client, leaseClient},
-		workers: newWorkers(), watchers: newWatchers(), metrics: newMetrics(),
+		workers: newWorkers(), watchers: newWatchers(), metrics: newMetrics(), recent: newRecent(),
 		agents: &agents{creds: insecure.NewCredentials()},
 	}
 	c.store = coord.NewStore(coord.Config{Client: client, Keys: keys, Observe: c.metrics, Point: cfg.Point})

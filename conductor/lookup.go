@@ -45,10 +45,13 @@ func (c *Conductor) readInstance(ctx context.Context, id vm.InstanceID) (*foundI
 	return f, kv.Decode(f.rec)
 }
 
-// findTask looks for an open task in the cache, then open or closed in etcd.
+// findTask looks for an open task in the cache, for one that ended here in memory, then for both in etcd.
 func (c *Conductor) findTask(ctx context.Context, id vm.TaskID) (*vm.Task, int64, error) {
 	if t, e, ok := coord.Load[vm.Task](c.cache, c.keys.Task(id)); ok {
 		return t, e.Mod, nil
+	}
+	if t, ok := c.recent.get(id); ok {
+		return t.task, t.mod, nil
 	}
 	for _, key := range []string{c.keys.History(id), c.keys.Task(id), c.keys.History(id)} {
 		kv, err := c.store.Get(ctx, key)

@@ -62,12 +62,12 @@ func (o *orphans) changed(changes []coord.Change) {
 
 // orphaned says whether, in the cache, the task is open, not waiting, and nobody's.
 func (o *orphans) orphaned(id vm.TaskID) bool {
-	t, _, ok := coord.Load[vm.Task](o.c.cache, o.c.keys.Task(id))
-	if !ok || (t.Status != vm.TaskQueued && t.Status != vm.TaskRunning) {
+	// The claim first: nearly every change is one of a task that has it, and then its record need not be decoded.
+	if _, claimed := o.c.cache.Entry(o.c.keys.Claim(id)); claimed {
 		return false
 	}
-	_, claimed := o.c.cache.Entry(o.c.keys.Claim(id))
-	return !claimed
+	t, _, ok := coord.Load[vm.Task](o.c.cache, o.c.keys.Task(id))
+	return ok && (t.Status == vm.TaskQueued || t.Status == vm.TaskRunning)
 }
 
 // delay is this conductor's turn for a task: the first in rank goes at once, the others later and only if it is still there.

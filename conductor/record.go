@@ -193,6 +193,7 @@ func (w *worker) finish(out workflow.Outcome) error {
 		w.unreserve(t)
 	})
 	if err == nil {
+		w.c.recent.put(task, w.taskMod)
 		w.log.Info("task ended", "status", task.Status, "attempts", len(task.Attempts))
 		w.c.metrics.taskEnded(task)
 	}

@@ -22,6 +22,7 @@ type record struct {
 
 	faults faults // of the Spec's metadata
 	said   []byte // what the guest writes in the change being made; no stored record has any
+	size   int    // of the file as it is now, 0 while there is none
 }
 
 // exists is false for the record of nothing.
