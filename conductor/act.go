@@ -20,9 +20,6 @@ import (
 )
 
 const (
-	// unreachableAfter is how long an agent whose host lease lives may refuse connections before the task is handed to
-	// a conductor that may reach it: longer than an agent's restart.
-	unreachableAfter = 10 * time.Second
 	// firstSave and mostGap say when progress becomes durable: not for what is over soon, and ever more rarely after.
 	firstSave = 2 * time.Second
 	mostGap   = 15 * time.Second
@@ -129,7 +126,7 @@ func (w *worker) reach(ctx context.Context, host vm.HostName, beat workflow.Beat
 		if failingSince.IsZero() {
 			failingSince = time.Now()
 		}
-		if time.Since(failingSince) > unreachableAfter && w.c.hostAlive(host) {
+		if time.Since(failingSince) > w.c.cfg.Unreachable && w.c.hostAlive(host) {
 			return nil, workflow.Abandon(fmt.Errorf("%w: %s at %s: %w", errUnreachable, host, alive.Address, err))
 		}
 		select {

@@ -236,7 +236,10 @@ func (c *Conductor) Admit(ctx context.Context, o Order) (*Admitted, error) {
 			if found.fresh {
 				return nil, err
 			}
-			// The cache may lag: what it would refuse is confirmed by a read.
+			// The cache may lag, about the instance and about its host: what it would refuse is confirmed by a read.
+			if err := c.catchUp(ctx); err != nil {
+				return nil, err
+			}
 			if found, err = c.readInstance(ctx, o.Instance); err != nil {
 				return nil, err
 			}
@@ -288,7 +291,7 @@ func (a *admission) learn(ctx context.Context, conflict *coord.ConflictError, fo
 			}
 			*found = *fresh
 		default:
-			a.c.relearn(failed, kv, exists)
+			a.c.relearn(ctx, kv, exists)
 		}
 	}
 	return nil

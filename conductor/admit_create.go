@@ -48,9 +48,7 @@ func (c *Conductor) Create(ctx context.Context, o Order, want CreateOrder) (*Adm
 		return nil, fmt.Errorf("internal error: cannot make an id: %w", err)
 	}
 	in := a.newInstance(vm.InstanceID(uid.String()), want)
-	if _, err := scheduler.Place(scheduler.Request{
-		Instance: in.ID, Size: in.Size, Host: want.Host,
-	}, c.candidates()); err != nil {
+	if err := c.fits(ctx, in, want.Host); err != nil {
 		// The request may be one that was admitted before, when there was room.
 		if used, kerr := a.keyUsed(ctx); used != nil || kerr != nil {
 			return used, kerr
@@ -85,10 +83,23 @@ func (c *Conductor) Create(ctx context.Context, o Order, want CreateOrder) (*Adm
 			if failed == c.keys.Image(in.Image) && !found {
 				return nil, vm.Refuse(vm.ReasonNotFound, "cannot create instance %q: image %s was deleted meanwhile", in.Name, in.Image)
 			}
-			c.relearn(failed, kv, found)
+			c.relearn(ctx, kv, found)
 		}
 	}
 	return nil, vm.Refuse(vm.ReasonStoreUnavailable, "cannot create instance %q: the store kept changing; try again", in.Name)
+}
+
+// fits refuses what no host has room for now. It is courtesy: placing decides. A cache that is late is not believed.
+func (c *Conductor) fits(ctx context.Context, in *vm.Instance, host vm.HostName) error {
+	req := scheduler.Request{Instance: in.ID, Size: in.Size, Host: host}
+	if _, err := scheduler.Place(req, c.candidates()); err == nil {
+		return nil
+	}
+	if err := c.catchUp(ctx); err != nil {
+		return err
+	}
+	_, err := scheduler.Place(req, c.candidates())
+	return err
 }
 
 // nameOwner is the value of a name's key.

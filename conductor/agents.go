@@ -1,7 +1,9 @@
 package conductor
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 // agents are the connections to host agents, one for each address, made when first needed.
 type agents struct {
 	creds credentials.TransportCredentials
+	reach func(ctx context.Context, address string) (net.Conn, error)
 	mu    sync.Mutex
 	conns map[string]*grpc.ClientConn
 }
@@ -26,7 +29,7 @@ func (a *agents) client(address string) (computev1.ComputeClient, error) {
 	if c, ok := a.conns[address]; ok {
 		return computev1.NewComputeClient(c), nil
 	}
-	c, err := grpc.NewClient(address, grpc.WithTransportCredentials(a.creds),
+	c, err := grpc.NewClient(address, grpc.WithTransportCredentials(a.creds), grpc.WithContextDialer(a.reach),
 		// A step may run for hours: a black hole is found by pings, not by a deadline.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		// An agent that restarts is back within a second or two; gRPC's own backoff would look away for minutes.

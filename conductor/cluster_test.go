@@ -15,7 +15,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -36,7 +35,6 @@ type world struct {
 	t      *testing.T
 	keys   coord.Keys
 	store  *coord.Store
-	etcd   *clientv3.Client
 	url    string
 	conn   *grpc.ClientConn
 	client *http.Client
@@ -52,9 +50,17 @@ func newWorld(t *testing.T, change ...func(*conductor.Config)) *world {
 // newHeadless is a world without hosts.
 func newHeadless(t *testing.T, change ...func(*conductor.Config)) *world {
 	t.Helper()
+	w := newUnready(t, change...)
+	w.await("the conductor is ready", func() bool { return w.call("GET", "/readyz", "").code == http.StatusOK })
+	return w
+}
+
+// newUnready is a world whose conductor only listens yet.
+func newUnready(t *testing.T, change ...func(*conductor.Config)) *world {
+	t.Helper()
 	etcd := coordtest.Shared(t)
-	w := &world{t: t, keys: etcd.Keys(t), etcd: etcd.Client(t), client: &http.Client{Transport: &http.Transport{}}}
-	w.store = coord.NewStore(coord.Config{Client: w.etcd, Keys: w.keys})
+	w := &world{t: t, keys: etcd.Keys(t), client: &http.Client{Transport: &http.Transport{}, Timeout: 2 * patience}}
+	w.store = coord.NewStore(coord.Config{Client: etcd.Client(t), Keys: w.keys})
 	cfg := conductor.Config{
 		Name: "c1", Version: "test", Endpoints: []string{etcd.Endpoint}, Prefix: w.keys.Prefix(), GRPC: listen(t), HTTP: listen(t),
 		SessionTTL: 5 * time.Second, Log: logger(),
@@ -69,7 +75,6 @@ func newHeadless(t *testing.T, change ...func(*conductor.Config)) *world {
 	w.conn, err = grpc.NewClient(cfg.GRPC.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.conn.Close(); w.client.CloseIdleConnections() })
-	w.await("the conductor is ready", func() bool { return w.call("GET", "/readyz", "").code == http.StatusOK })
 	return w
 }
 
@@ -232,11 +237,11 @@ func (w *world) make(body string) string {
 func (w *world) dump() map[string]int64 {
 	w.t.Helper()
 	all := map[string]int64{}
-	resp, err := w.etcd.Get(w.t.Context(), w.keys.Prefix(), clientv3.WithPrefix())
-	require.NoError(w.t, err)
-	for _, kv := range resp.Kvs {
-		if key := string(kv.Key); strings.HasPrefix(key, w.keys.Root()) || strings.HasPrefix(key, w.keys.LogRoot()) {
-			all[key] = kv.ModRevision
+	for _, root := range []string{w.keys.Root(), w.keys.LogRoot()} {
+		page, err := w.store.List(w.t.Context(), root, "", 0, false)
+		require.NoError(w.t, err)
+		for _, kv := range page.KVs {
+			all[kv.Key] = kv.Mod
 		}
 	}
 	return all

@@ -12,7 +12,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"leasehold/coord"
@@ -36,6 +35,11 @@ type Config struct {
 	Grace      time.Duration // for work under way at a clean stop, 10 s when zero; then it is handed over
 	Log        hclog.Logger
 
+	// Unreachable is how long an agent whose host lease lives may refuse this conductor before its task is handed to one
+	// that may reach it: longer than an agent's restart, 10 s when zero.
+	Unreachable time.Duration
+	// Reach connects to an agent; plain TCP when nil. A test cuts the way of one conductor.
+	Reach func(ctx context.Context, address string) (net.Conn, error)
 	// Kinds replaces the kinds of tasks; tests add theirs. nil means tasks.All.
 	Kinds map[vm.Verb]tasks.Kind
 	// Point is called at "txn:<name>:before|after" and "agent:<call>:before|after"; nil in production. The crash matrix
@@ -106,7 +110,7 @@ func New(cfg Config) (*Conductor, error) {
 	c := &Conductor{
 		cfg: cfg, log: cfg.Log, keys: keys, kinds: cfg.Kinds, point: cfg.Point, clients: []closer{client, leaseClient},
 		workers: newWorkers(), watchers: newWatchers(), metrics: newMetrics(), recent: newRecent(),
-		agents: &agents{creds: insecure.NewCredentials()},
+		agents: &agents{creds: insecure.NewCredentials(), reach: cfg.Reach},
 	}
 	c.store = coord.NewStore(coord.Config{Client: client, Keys: keys, Observe: c.metrics, Point: cfg.Point})
 	c.cache = coord.NewCache(client, keys, cfg.Log.Named("cache"))
@@ -129,6 +133,7 @@ func New(cfg Config) (*Conductor, error) {
 		Keeper: c.keeper, Cache: c.cache, Store: c.store, Client: leaseClient, Dial: dialPeer, Log: cfg.Log.Named("peers"),
 	})
 	c.cache.Subscribe(c.changed)
+	c.metrics.gauges(c.workers.count, func() int { return c.cache.Count(coord.Tasks) })
 	c.cache.Subscribe(c.feed.changed)
 	return c, nil
 }
@@ -158,6 +163,12 @@ func (cfg *Config) complete() error {
 	if cfg.Grace == 0 {
 		cfg.Grace = 10 * time.Second
 	}
+	if cfg.Unreachable == 0 {
+		cfg.Unreachable = 10 * time.Second
+	}
+	if cfg.Reach == nil {
+		cfg.Reach = dialTCP
+	}
 	if cfg.Kinds == nil {
 		cfg.Kinds = tasks.All()
 	}
@@ -167,15 +178,19 @@ func (cfg *Config) complete() error {
 	return nil
 }
 
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
 func dialPeer(address string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(address, grpc.WithTransportCredentials(credentials.TransportCredentials(insecure.NewCredentials())))
+	return grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
 // Run serves until ctx ends: then it refuses new work, finishes or hands over what it drives within the grace period,
 // releases its session and returns nil. Another return means that it cannot run, for instance because a living process
 // has its name.
 func (c *Conductor) Run(ctx context.Context) error {
-	defer c.close() //nolint:errcheck // clients of a process that ends
+	defer c.close()
 	// Members in start order; life ends them in reverse.
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(ErrStopping)
@@ -248,10 +263,10 @@ func (c *Conductor) drain(ctx context.Context) {
 
 // ended turns the cause of a context that has ended into nil: that is how members stop.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 func (c *Conductor) close() error {
@@ -303,12 +318,21 @@ func (c *Conductor) generation() generation {
 	return c.storeG
 }
 
-// hasRoom says whether another task may be driven here.
-func (c *Conductor) hasRoom() bool { return c.workers.count() < c.cfg.MaxTasks }
+// hasRoom says whether another task may be driven here: neither full nor stopping.
+func (c *Conductor) hasRoom() bool { return c.workers.room(c.cfg.MaxTasks) }
+
+// catchUp makes the cache at least as new as the store is now: before a refusal that rests on what the cache does not have.
+func (c *Conductor) catchUp(ctx context.Context) error {
+	page, err := c.store.List(ctx, c.keys.Store(), "", 1, false)
+	if err != nil {
+		return err
+	}
+	return c.cache.WaitRevision(ctx, page.Revision)
+}
 
 // relearn waits a little for the cache to hear of what a refused transaction found.
-func (c *Conductor) relearn(_ string, kv coord.KV, found bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), relearnFor)
+func (c *Conductor) relearn(ctx context.Context, kv coord.KV, found bool) {
+	ctx, cancel := context.WithTimeout(ctx, relearnFor)
 	defer cancel()
 	if !found {
 		<-ctx.Done()

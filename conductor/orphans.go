@@ -3,6 +3,7 @@ package conductor
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -78,8 +79,6 @@ func (o *orphans) delay(id vm.TaskID) time.Duration {
 	if until, ok := o.avoided[id]; ok {
 		if time.Now().Before(until) {
 			d += avoidFor / 2
-		} else {
-			delete(o.avoided, id)
 		}
 	}
 	return d
@@ -175,6 +174,9 @@ func (o *orphans) sweep() {
 		o.look(vm.TaskID(rest), 0)
 	}
 	o.lookAtQueues()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.avoided, func(_ vm.TaskID, until time.Time) bool { return time.Now().After(until) })
 }
 
 // mend takes an orphan over, or releases a claim of ours that has no worker.

@@ -143,7 +143,7 @@ func (w *worker) reconcile(conflict *coord.ConflictError, promise vm.HostName) e
 				return err
 			}
 		default:
-			w.c.relearn(key, kv, found)
+			w.c.relearn(w.ctx, kv, found)
 		}
 	}
 	return nil

@@ -17,7 +17,6 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -49,7 +48,7 @@ type rest struct {
 	follow *streams
 }
 
-func newREST(s *servers, api conductorv1.ConductorServer, follow *streams) http.Handler {
+func newREST(ctx context.Context, s *servers, api conductorv1.ConductorServer, follow *streams) http.Handler {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{MarshalOptions: toJSON, UnmarshalOptions: fromJSON}),
 		runtime.WithDisablePathLengthFallback(),
@@ -67,7 +66,7 @@ func newREST(s *servers, api conductorv1.ConductorServer, follow *streams) http.
 		}),
 	)
 	// It cannot fail: the patterns are generated.
-	_ = conductorv1.RegisterConductorHandlerServer(context.Background(), mux, api)
+	_ = conductorv1.RegisterConductorHandlerServer(ctx, mux, api)
 	return &rest{s: s, routes: declaredRoutes(), mux: mux, follow: follow}
 }
 
@@ -220,18 +219,18 @@ func writeJSON(w http.ResponseWriter, code int, body string) {
 
 // stream answers with one JSON object in each line, {"result": ...}, and {"error": ...} in the last when it breaks.
 func (h *rest) stream(w http.ResponseWriter, r *http.Request, to *route, vars map[string]string) {
-	out := &lines{ctx: r.Context(), w: w, control: http.NewResponseController(w)}
+	out := &lines{w: w, control: http.NewResponseController(w)}
 	var err error
 	switch to.rpc.Name() {
 	case "WatchTask":
 		req := &conductorv1.GetRequest{}
 		if err = fill(req, r.URL, vars); err == nil {
-			err = h.follow.watch(req, callerIn(r.Header), &httpStream[conductorv1.Task]{lines: out})
+			err = h.follow.watch(r.Context(), req, callerIn(r.Header), &httpStream[conductorv1.Task]{lines: out})
 		}
 	case "Events":
 		req := &conductorv1.EventsRequest{}
 		if err = fill(req, r.URL, vars); err == nil {
-			err = h.follow.events(req, callerIn(r.Header), &httpStream[conductorv1.Event]{lines: out})
+			err = h.follow.events(r.Context(), req, callerIn(r.Header), &httpStream[conductorv1.Event]{lines: out})
 		}
 	default:
 		err = vm.Refuse(vm.ReasonUnsupported, "cannot %s over HTTP", to.rpc.Name())
@@ -251,7 +250,6 @@ func fill(req proto.Message, u *url.URL, vars map[string]string) error {
 
 // lines is an HTTP answer that goes on.
 type lines struct {
-	ctx     context.Context //nolint:containedctx // of the one request that it answers
 	w       http.ResponseWriter
 	control *http.ResponseController
 	begun   bool
@@ -281,12 +279,8 @@ func (l *lines) fail(err error) {
 	_ = l.send("error", status.Convert(rpc.ToStatus(err)).Proto()) // who does not want the answer has left
 }
 
-// httpStream is a server's side of a stream over HTTP.
-type httpStream[T any] struct {
-	grpc.ServerStream // nil: nothing of it is used
-	*lines
-}
+// httpStream is the sender of a stream over HTTP.
+type httpStream[T any] struct{ *lines }
 
-func (s *httpStream[T]) Context() context.Context { return s.ctx }
-
+// Send writes one line.
 func (s *httpStream[T]) Send(m *T) error { return s.send("result", any(m).(proto.Message)) }

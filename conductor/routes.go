@@ -47,8 +47,11 @@ func declaredRoutes() routes {
 
 func pathOf(rule *annotations.HttpRule) (method, path string) {
 	for _, p := range [][2]string{
-		{"GET", rule.GetGet()}, {"POST", rule.GetPost()}, {"PUT", rule.GetPut()},
-		{"PATCH", rule.GetPatch()}, {"DELETE", rule.GetDelete()},
+		{"GET", rule.GetGet()},
+		{"POST", rule.GetPost()},
+		{"PUT", rule.GetPut()},
+		{"PATCH", rule.GetPatch()},
+		{"DELETE", rule.GetDelete()},
 	} {
 		if p[1] != "" {
 			return p[0], p[1]

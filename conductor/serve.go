@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"leasehold/api/conductor/v1"
+	"leasehold/coord"
 	"leasehold/internal/rpc"
 	"leasehold/liveness"
 	"leasehold/vm"
@@ -71,9 +72,10 @@ func (c *Conductor) servers(life context.Context) *servers {
 	c.keeper.OnSession(func(*liveness.Session) { s.serving(healthv1.HealthCheckResponse_SERVING) })
 	c.keeper.OnLost(func(*liveness.Session) { s.serving(healthv1.HealthCheckResponse_NOT_SERVING) })
 
+	c.metrics.gauges(c.workers.count, func() int { return c.cache.Count(coord.Tasks) })
 	c.metrics.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
-	mux.Handle("/", newREST(s, api, follow))
+	mux.Handle("/", newREST(life, s, api, follow))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, `{"status":"ok"}`) })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
@@ -109,17 +111,17 @@ func (s *servers) run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		<-ctx.Done()
-		s.stop()
+		s.stop(context.WithoutCancel(ctx))
 		return nil
 	})
 	return group.Wait()
 }
 
-func (s *servers) stop() {
+func (s *servers) stop(ctx context.Context) {
 	s.health.Shutdown()
 	hard := time.AfterFunc(serveGrace, s.grpc.Stop)
 	defer hard.Stop()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.life), serveGrace)
+	ctx, cancel := context.WithTimeout(ctx, serveGrace)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.log.Debug("HTTP requests cut off", "error", errors.Join(err, s.http.Close()))

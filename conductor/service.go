@@ -89,6 +89,14 @@ func (c *Conductor) seen(ctx context.Context, rev int64) error {
 		rev, c.cache.Revision(), seenWithin)
 }
 
+// settled waits a moment for the cache to show an edit, so that who made it sees it here without min_revision. It is
+// courtesy: the edit is made.
+func (c *Conductor) settled(ctx context.Context, rev int64) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = c.cache.WaitRevision(ctx, rev)
+}
+
 // load is a record from the cache or, when the cache does not know it, from etcd.
 func load[T any](ctx context.Context, c *Conductor, key string) (*T, int64, error) {
 	if r, e, ok := coord.Load[T](c.cache, key); ok {

@@ -60,6 +60,7 @@ func (s *service) CreateFlavor(ctx context.Context, req *conductorv1.CreateFlavo
 	if err != nil {
 		return nil, err
 	}
+	s.c.settled(ctx, rev)
 	return flavorView(f, rev), nil
 }
 
@@ -108,7 +109,7 @@ func (s *service) DeleteFlavor(ctx context.Context, req *conductorv1.DeleteReque
 	t := &coord.Txn{Name: "flavor.delete"}
 	t.If(coord.Unchanged(key, mod))
 	t.Then(coord.Delete(key), s.c.removal(vm.Resource{Kind: vm.KindFlavor, ID: f.Name}, who))
-	_, err = s.c.store.Commit(ctx, t)
+	rev, err := s.c.store.Commit(ctx, t)
 	if conflict, ok := errors.AsType[*coord.ConflictError](err); ok {
 		if _, there := conflict.Now(key); !there {
 			return nil, notFound(vm.KindFlavor, req.GetId())
@@ -118,5 +119,6 @@ func (s *service) DeleteFlavor(ctx context.Context, req *conductorv1.DeleteReque
 	if err != nil {
 		return nil, err
 	}
+	s.c.settled(ctx, rev)
 	return &conductorv1.Empty{}, nil
 }

@@ -84,6 +84,7 @@ func (s *service) administer(ctx context.Context, name string, want vm.HostAdmin
 			if err != nil {
 				return nil, err
 			}
+			s.c.settled(ctx, rev)
 			return s.c.hostView(&next, rev), nil
 		}
 		kv, there := conflict.Now(key)

@@ -98,6 +98,7 @@ func (s *service) CreateImage(ctx context.Context, req *conductorv1.CreateImageR
 	if err != nil {
 		return nil, err
 	}
+	s.c.settled(ctx, rev)
 	return imageView(img, rev), nil
 }
 
@@ -195,10 +196,14 @@ func (s *service) DeleteImage(ctx context.Context, req *conductorv1.DeleteReques
 		t.If(coord.Unchanged(key, mod), coord.NoneNewer(s.c.keys.Table(coord.Instances), rev))
 		t.Then(coord.Delete(key), coord.Delete(s.c.keys.Name(vm.KindImage, img.Project, img.Name)))
 		t.Then(s.c.removal(vm.Resource{Kind: vm.KindImage, ID: string(img.ID)}, who))
-		_, err = s.c.store.Commit(ctx, t)
+		done, err := s.c.store.Commit(ctx, t)
 		conflict, refused := errors.AsType[*coord.ConflictError](err)
+		if err == nil {
+			s.c.settled(ctx, done)
+			return &conductorv1.Empty{}, nil
+		}
 		if !refused {
-			return &conductorv1.Empty{}, err
+			return nil, err
 		}
 		if _, there := conflict.Now(key); !there {
 			return nil, notFound(vm.KindImage, req.GetId())

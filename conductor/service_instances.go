@@ -115,6 +115,7 @@ func (s *service) UpdateInstance(ctx context.Context, req *conductorv1.UpdateIns
 			if err != nil {
 				return nil, err
 			}
+			s.c.settled(ctx, mod)
 			return s.c.instanceView(in, mod), nil
 		}
 		if found, err = s.c.readInstance(ctx, found.rec.ID); err != nil {
@@ -128,8 +129,10 @@ func (s *service) UpdateInstance(ctx context.Context, req *conductorv1.UpdateIns
 func (c *Conductor) edit(ctx context.Context, found *foundInstance, req *conductorv1.UpdateInstanceRequest) (*vm.Instance, int64, error) {
 	in := found.rec
 	if found.gone {
-		return nil, 0, &vm.Refusal{Why: vm.ReasonStateForbids, Since: in.Since, Allowed: []vm.Verb{vm.Delete},
-			Message: "cannot update instance " + string(in.ID) + ": it is deleted"}
+		return nil, 0, &vm.Refusal{
+			Why: vm.ReasonStateForbids, Since: in.Since, Allowed: []vm.Verb{vm.Delete},
+			Message: "cannot update instance " + string(in.ID) + ": it is deleted",
+		}
 	}
 	if want := req.GetIfRevision(); want != 0 && want != found.mod {
 		if !found.fresh { // no refusal is given from the cache alone

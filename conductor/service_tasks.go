@@ -78,7 +78,7 @@ func (s *service) WaitTask(ctx context.Context, req *conductorv1.WaitTaskRequest
 			return nil, vm.Refuse(vm.ReasonInvalidArgument, "cannot wait %v for a task: from 0s to %v", timeout, maxWait)
 		}
 	}
-	task, mod, err := s.c.taskOf(ctx, who.project, req.GetId())
+	task, _, err := s.c.taskOf(ctx, who.project, req.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,8 @@ func (s *service) WaitTask(ctx context.Context, req *conductorv1.WaitTaskRequest
 	defer timer.Stop()
 	for {
 		changed := s.c.watchers.next(task.ID)
-		if task, mod, err = s.c.findTask(ctx, task.ID); err != nil {
+		task, mod, err := s.c.findTask(ctx, task.ID)
+		if err != nil {
 			return nil, err
 		}
 		if task.Status.Terminal() {

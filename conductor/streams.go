@@ -21,10 +21,7 @@ type streams struct {
 }
 
 // sender is the one half of a stream that is used here: gRPC has it, and HTTP.
-type sender[T any] interface {
-	Context() context.Context
-	Send(*T) error
-}
+type sender[T any] interface{ Send(*T) error }
 
 // repeatEvery is how often a follower hears something though nothing changes: so he can tell a conductor that was stopped,
 // whose connections stay open, from a task that takes its time. vmctl gives up on one after 15 s.
@@ -36,15 +33,14 @@ func (s *streams) WatchTask(req *conductorv1.GetRequest, out grpc.ServerStreamin
 	if err != nil {
 		return err
 	}
-	return s.watch(req, who, out)
+	return s.watch(out.Context(), req, who, out)
 }
 
-func (s *streams) watch(req *conductorv1.GetRequest, who caller, out sender[conductorv1.Task]) error {
-	ctx := out.Context()
+func (s *streams) watch(ctx context.Context, req *conductorv1.GetRequest, who caller, out sender[conductorv1.Task]) error {
 	if err := s.c.seen(ctx, req.GetMinRevision()); err != nil {
 		return err
 	}
-	task, mod, err := s.c.taskOf(ctx, who.project, req.GetId())
+	task, _, err := s.c.taskOf(ctx, who.project, req.GetId())
 	if err != nil {
 		return err
 	}
@@ -53,7 +49,8 @@ func (s *streams) watch(req *conductorv1.GetRequest, who caller, out sender[cond
 	var last *conductorv1.Task
 	for due := true; ; {
 		changed := s.c.watchers.next(task.ID)
-		if task, mod, err = s.c.findTask(ctx, task.ID); err != nil {
+		task, mod, err := s.c.findTask(ctx, task.ID)
+		if err != nil {
 			return err
 		}
 		view := s.c.taskView(task, mod)
@@ -146,8 +143,10 @@ func (s *streams) consoleOf(ctx context.Context, typed string) (vm.InstanceID, c
 	}
 	alive, ok := s.c.hosts.alive(in.Host)
 	if !ok {
-		return "", nil, &vm.Refusal{Why: vm.ReasonHostDown, Host: in.Host, Since: s.c.hosts.downSince(in.Host),
-			Message: "cannot open the console of instance " + string(in.ID) + ": its host " + string(in.Host) + " is down"}
+		return "", nil, &vm.Refusal{
+			Why: vm.ReasonHostDown, Host: in.Host, Since: s.c.hosts.downSince(in.Host),
+			Message: "cannot open the console of instance " + string(in.ID) + ": its host " + string(in.Host) + " is down",
+		}
 	}
 	agent, err := s.c.agents.client(alive.Address)
 	return in.ID, agent, err
@@ -159,11 +158,10 @@ func (s *streams) Events(req *conductorv1.EventsRequest, out grpc.ServerStreamin
 	if err != nil {
 		return err
 	}
-	return s.events(req, who, out)
+	return s.events(out.Context(), req, who, out)
 }
 
-func (s *streams) events(req *conductorv1.EventsRequest, who caller, out sender[conductorv1.Event]) error {
-	ctx := out.Context()
+func (s *streams) events(ctx context.Context, req *conductorv1.EventsRequest, who caller, out sender[conductorv1.Event]) error {
 	if req.GetFromRevision() < 0 {
 		return vm.Refuse(vm.ReasonInvalidArgument, "cannot send events from revision %d: it is below zero", req.GetFromRevision())
 	}

@@ -221,6 +221,13 @@ func (ws *workers) get(id vm.TaskID) *worker {
 	return ws.byTask[id]
 }
 
+// room says whether one more may begin.
+func (ws *workers) room(most int) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return !ws.closed && len(ws.byTask) < most
+}
+
 func (ws *workers) count() int {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
