@@ -29,13 +29,18 @@ func (s *server) Console(stream consoleStream) error {
 	if err != nil {
 		return err
 	}
-	refused, ended := make(chan error, 1), make(chan error, 1)
+	refused, ended := make(chan error, 1), make(chan struct{})
 	s.a.works.Go(func() { copyIn(line, stream, first, refused) }) // ends with the stream, which is when we return
-	go func() { ended <- copyOut(stream, line) }()
+
+	var outcome error // may be read when ended is closed
+	go func() {
+		defer close(ended)
+		outcome = copyOut(stream, line)
+	}()
 	select {
-	case err = <-ended:
+	case <-ended:
 		_ = line.Close()
-		return err
+		return outcome
 	case err = <-refused:
 	case <-stream.Context().Done():
 		err = context.Cause(stream.Context())

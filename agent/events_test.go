@@ -2,7 +2,6 @@ package agent_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"testing"
 
@@ -141,7 +140,7 @@ func TestTheConsoleJoinsTheSerialLine(t *testing.T) {
 	for err = nil; err == nil; {
 		_, err = line.Recv()
 	}
-	require.True(t, errors.Is(err, io.EOF), "the line ends with its machine: %v", err)
+	require.ErrorIs(t, err, io.EOF, "the line ends with its machine")
 }
 
 func TestAConsoleWithoutAMachineIsRefused(t *testing.T) {

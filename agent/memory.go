@@ -166,7 +166,8 @@ func (m *memory) raise(e fenceEntry, sequence int64) {
 }
 
 func (m *memory) begin(e beginEntry) {
-	steps := append(m.Steps[e.Instance], stepRecord{
+	steps := m.Steps[e.Instance]
+	steps = append(steps, stepRecord{
 		Task: e.Task, Fence: e.Fence, Sequence: e.Sequence, Step: e.Step, Digest: e.Digest,
 	})
 	m.Steps[e.Instance] = steps[max(0, len(steps)-stepsKept):]

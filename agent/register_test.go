@@ -213,9 +213,11 @@ func TestEveryCrashPointIsPassed(t *testing.T) {
 	h.conductor.judge(verdict("destroy", 300, true))
 	h.restart()
 	var want []string
-	for _, w := range []string{"journal:%s:begin", "journal:%s:end", "journal:%s:fence", "journal:%s:epoch", "journal:%s:process",
+	for _, w := range []string{
+		"journal:%s:begin", "journal:%s:end", "journal:%s:fence", "journal:%s:epoch", "journal:%s:process",
 		"journal:%s:tombstone", "journal:%s:sync", "driver:%s:prepare", "driver:%s:start", "driver:%s:stop", "driver:%s:pause",
-		"driver:%s:unpause", "driver:%s:reboot", "driver:%s:destroy", "driver:%s:interrupt"} {
+		"driver:%s:unpause", "driver:%s:reboot", "driver:%s:destroy", "driver:%s:interrupt",
+	} {
 		want = append(want, fmt.Sprintf(w, "before"), fmt.Sprintf(w, "after"))
 	}
 	require.ElementsMatch(t, want, h.points.passed())

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -139,10 +140,8 @@ func (c claim) overlaps(o claim) bool {
 		return true
 	}
 	for _, r := range c.resources {
-		for _, x := range o.resources {
-			if r == x {
-				return true
-			}
+		if slices.Contains(o.resources, r) {
+			return true
 		}
 	}
 	return false

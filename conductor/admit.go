@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,7 +89,7 @@ func (a *admission) newTask(inst vm.InstanceID, set locks.Set) (*vm.Task, error)
 	t := &vm.Task{
 		Schema: vm.Schema, ID: a.id, Kind: a.order.Verb, Status: vm.TaskQueued, Project: a.order.Project, Instance: inst,
 		Resources: set, Hosts: []vm.HostName{}, Attempts: []vm.Attempt{}, RequestKey: a.order.Key, RequestBy: a.order.By,
-		Steps: stepsOf(workflow.Begin(kind.Flow, a.now), nil), CreatedAt: a.now, UpdatedAt: a.now,
+		Steps: stepsOf(workflow.Begin(kind.Flow, a.now), nil, ""), CreatedAt: a.now, UpdatedAt: a.now,
 	}
 	if a.order.Params != nil {
 		raw, err := json.Marshal(a.order.Params)
@@ -302,6 +303,7 @@ func (a *admission) try(ctx context.Context, found *foundInstance) (*Admitted, e
 	in := found.rec
 	verdict := fsm.Decide(a.c.subject(in), a.order.Verb, a.order.Mode)
 	if verdict.Kind != fsm.Allowed {
+		verdict.Allowed = slices.DeleteFunc(verdict.Allowed, func(v vm.Verb) bool { _, built := a.c.kinds[v]; return !built })
 		return nil, a.c.explainTask(verdict.Refusal(string(in.ID)), in)
 	}
 	if a.order.Verb == vm.Delete {

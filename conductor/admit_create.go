@@ -27,17 +27,22 @@ type CreateOrder struct {
 
 // createKey is what two create requests under one idempotency key must have in common.
 type createKey struct {
-	Name     string
-	Flavor   string
-	Image    vm.ImageID
-	Metadata map[string]string
-	Host     vm.HostName
+	Name             string
+	Flavor           string
+	Image            vm.ImageID
+	Metadata         map[string]string
+	Host             vm.HostName
+	Availability     vm.Availability
+	DeleteProtection bool
 }
 
 // Create admits a new instance and the task that builds it.
 func (c *Conductor) Create(ctx context.Context, o Order, want CreateOrder) (*Admitted, error) {
 	o.Verb = vm.Create
-	o.Params = createKey{want.Name, want.Flavor.Name, want.Image.ID, want.Metadata, want.Host}
+	o.Params = createKey{
+		Name: want.Name, Flavor: want.Flavor.Name, Image: want.Image.ID, Metadata: want.Metadata, Host: want.Host,
+		Availability: want.Availability, DeleteProtection: want.DeleteProtection,
+	}
 	a, err := c.newAdmission(o)
 	if err != nil {
 		return nil, err

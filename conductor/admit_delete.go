@@ -14,6 +14,9 @@ import (
 // claim away and rewrites its locks. The old driver's writes fail on the claim's compare, the agents refuse its fence. P4
 func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admitted, error) {
 	in := found.rec
+	if found.gone {
+		return &Admitted{Instance: in, Revision: found.mod, InstRev: found.mod}, nil
+	}
 	if in.DeleteProtection {
 		return nil, vm.Refuse(vm.ReasonStateForbids,
 			"cannot delete instance %s: it is protected; set delete_protection to false first", in.ID)
@@ -46,7 +49,8 @@ func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admit
 		if err := a.c.cache.WaitRevision(ctx, rmod); err != nil {
 			return nil, err
 		}
-		a.preempt(t, task, next, running, rmod, set)
+		a.preempt(t, task, next, running, rmod)
+		set = lockSet(task) // what the running task had taken beside is inherited with its locks
 	}
 	next.Task, next.TaskState, next.UpdatedAt = task.ID, vm.Deleting, a.now
 	a.reserveKey(t, in.ID)
@@ -67,7 +71,7 @@ func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admit
 
 // preempt adds to the delete's admission what closes the running task. The delete inherits the hosts it touched and what
 // it had reserved.
-func (a *admission) preempt(t *coord.Txn, task *vm.Task, in *vm.Instance, running *vm.Task, mod int64, set locks.Set) {
+func (a *admission) preempt(t *coord.Txn, task *vm.Task, in *vm.Instance, running *vm.Task, mod int64) {
 	closed := running.Clone()
 	a.c.signLast(closed, mod)
 	closed.Status, closed.EndedAt, closed.UpdatedAt = vm.TaskCancelled, &a.now, a.now
@@ -95,12 +99,8 @@ func (a *admission) preempt(t *coord.Txn, task *vm.Task, in *vm.Instance, runnin
 		coord.Put(a.c.keys.Index(vm.Resource{Kind: vm.KindInstance, ID: string(in.ID)}, running.ID),
 			indexEntry{vm.Schema, running.ID, running.Kind, closed.Status, a.now}),
 	)
-	// Its locks are rewritten by this task's claim; what the new set does not cover, and its tickets, go.
-	for _, r := range running.Resources {
-		if !slices.Contains(set, r) {
-			t.Then(coord.Delete(a.c.keys.Lock(r)))
-		}
-	}
+	// Its locks are rewritten by this task's claim, which covers the same: what belongs to the instance cannot change while
+	// a task has it. Its tickets go.
 	if running.Status == vm.TaskWaiting {
 		t.Then(locks.Dequeue(a.c.keys, running.Shared, running.ID)...)
 		task.Shared = nil

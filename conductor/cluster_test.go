@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -181,10 +182,16 @@ func (a answer) at(path ...string) any {
 	return v
 }
 
-// field is at for text.
+// field is at for text and numbers, as text.
 func (a answer) field(path ...string) string {
-	s, _ := a.at(path...).(string)
-	return s
+	switch v := a.at(path...).(type) {
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	default:
+		return ""
+	}
 }
 
 // list is at for lists of objects.

@@ -3,12 +3,12 @@ package conductor
 import (
 	"context"
 	"net"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"leasehold/coord"
 	"leasehold/coord/coordtest"
@@ -18,7 +18,12 @@ import (
 	"leasehold/vm"
 )
 
-func TestMain(m *testing.M) { os.Exit(coordtest.Main(m)) }
+// run is a goleak.TestingM for a function.
+type run func() int
+
+func (r run) Run() int { return r() }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(run(func() int { return coordtest.Main(m) })) }
 
 // bench is a conductor without its loops, and one worker whose records are in etcd: for the guards of single writes.
 type bench struct {

@@ -3,6 +3,7 @@ package conductor
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"leasehold/coord"
@@ -84,7 +85,7 @@ func (c *Conductor) ResolveInstance(ctx context.Context, project vm.ProjectName,
 		}
 		return vm.InstanceID(owner.ID), nil
 	}
-	if id, err := c.resolvePrefix(coord.Instances, vm.KindInstance, typed); id != "" || err != nil {
+	if id, err := c.resolvePrefix(coord.Instances, vm.KindInstance, typed, project); id != "" || err != nil {
 		return vm.InstanceID(id), err
 	}
 	if !validName(typed) {
@@ -105,7 +106,9 @@ const shortestPrefix = 4
 
 // resolvePrefix finds the one record of a table whose id begins, or ends, with what was typed: UUIDv7s made together begin
 // alike, so their ends are what people copy.
-func (c *Conductor) resolvePrefix(t coord.Table, kind vm.Kind, typed string) (string, error) {
+//
+// Records of other projects do not match, and are not shown.
+func (c *Conductor) resolvePrefix(t coord.Table, kind vm.Kind, typed string, projects ...vm.ProjectName) (string, error) {
 	if len(typed) < shortestPrefix {
 		return "", nil
 	}
@@ -113,6 +116,12 @@ func (c *Conductor) resolvePrefix(t coord.Table, kind vm.Kind, typed string) (st
 	for _, e := range c.cache.Entries(t) {
 		_, id, _ := c.keys.Split(e.Key)
 		if !strings.HasPrefix(id, typed) && !strings.HasSuffix(id, typed) {
+			continue
+		}
+		var owner struct {
+			Project vm.ProjectName `json:"project"`
+		}
+		if e.Decode(&owner) != nil || !slices.Contains(projects, owner.Project) {
 			continue
 		}
 		if match != "" {

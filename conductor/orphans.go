@@ -209,6 +209,7 @@ func (o *orphans) release(ctx context.Context, id vm.TaskID, claim *vm.Claim, e 
 	}
 	o.c.log.Warn("releasing a claim of this conductor that has no worker", "task", id)
 	next := task.Clone()
+	o.c.signLast(next, e.Create)
 	next.UpdatedAt = time.Now().UTC()
 	t := &coord.Txn{Name: "release"}
 	t.If(coord.CreatedAt(e.Key, e.Create), coord.Unchanged(te.Key, te.Mod))
@@ -273,11 +274,11 @@ func (o *orphans) takeOver(ctx context.Context, id vm.TaskID) {
 	o.c.begin(s, held, next, rev, inst, inMod, why)
 }
 
-// signLast gives the last attempt its fence when it did not come to write it: then the record, at revision mod, is as the
-// transaction left it that wrote the claim, and a fence is that transaction's revision.
-func (c *Conductor) signLast(t *vm.Task, mod int64) {
+// signLast gives the last attempt its fence when it did not come to write it: rev is the revision of the transaction that
+// wrote the claim. Without the claim it is the record's own, which nobody has written since.
+func (c *Conductor) signLast(t *vm.Task, rev int64) {
 	if n := len(t.Attempts); n > 0 && t.Attempts[n-1].Fence == nil {
-		t.Attempts[n-1].Fence = &vm.Fence{Generation: c.generation().Generation, Revision: mod}
+		t.Attempts[n-1].Fence = &vm.Fence{Generation: c.generation().Generation, Revision: rev}
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // compare and that the records are as they were before it.
 func (w *worker) Record(_ context.Context, log workflow.Log) error {
 	now := w.Now()
-	w.work.Task.Steps = stepsOf(log, w.work.Instance)
+	w.work.Task.Steps = stepsOf(log, w.work.Task.Steps, w.host())
 	w.work.Task.Waiting, w.work.Task.Progress = nil, nil
 	if w.work.Instance != nil && len(log) > 0 {
 		w.work.Instance.TaskState = w.kind.State(log[len(log)-1].Step)
@@ -167,7 +167,7 @@ func (w *worker) finish(out workflow.Outcome) error {
 	task, in, now := w.work.Task, w.work.Instance, w.Now()
 	w.kind.Settle(w.work, out)
 	task.Status = statusOf(out.Result)
-	task.Steps = stepsOf(out.Log, in)
+	task.Steps = stepsOf(out.Log, task.Steps, w.host())
 	task.Waiting, task.Progress, task.EndedAt, task.UpdatedAt = nil, nil, &now, now
 	task.Error = tasks.FaultOf(task, out.Err, now)
 	// What is to be given back must be known as this claim, or one before it, took it: a cache from before would show it free.
@@ -289,16 +289,25 @@ func statusOf(r workflow.Result) vm.TaskStatus {
 	return vm.TaskFailed
 }
 
-// stepsOf and logOf turn the engine's log into the record's steps and back.
-func stepsOf(log workflow.Log, in *vm.Instance) []vm.Step {
+// host is where the instance is, or is to be; empty without one.
+func (w *worker) host() vm.HostName {
+	if w.work.Instance == nil {
+		return ""
+	}
+	return w.work.Instance.Host
+}
+
+// stepsOf and logOf turn the engine's log into the record's steps and back. A step that was written before keeps its host:
+// the next one may run elsewhere.
+func stepsOf(log workflow.Log, before []vm.Step, host vm.HostName) []vm.Step {
 	steps := make([]vm.Step, 0, len(log))
-	for _, e := range log {
+	for i, e := range log {
 		s := vm.Step{
 			Name: e.Step, Status: vm.StepStatus(e.Status), Error: e.Error, Reason: vm.Reason(e.Reason), Try: e.Try,
-			StartedAt: e.StartedAt,
+			StartedAt: e.StartedAt, Host: host,
 		}
-		if in != nil {
-			s.Host = in.Host
+		if i < len(before) && before[i].Name == e.Step && before[i].Host != "" {
+			s.Host = before[i].Host
 		}
 		if !e.EndedAt.IsZero() {
 			ended := e.EndedAt

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"leasehold/api/conductor/v1"
+	"leasehold/internal/apijson"
 	"leasehold/internal/rpc"
 	"leasehold/vm"
 )
@@ -34,11 +35,19 @@ const (
 	bodyTimeout = 30 * time.Second
 )
 
-var (
-	toJSON = protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}
-	// fromJSON refuses what it does not know: a misspelt field that is ignored is a wish that is ignored.
-	fromJSON = protojson.UnmarshalOptions{}
-)
+// fromJSON refuses what it does not know: a misspelt field that is ignored is a wish that is ignored.
+var fromJSON = protojson.UnmarshalOptions{}
+
+// wireJSON is what the gateway writes with; it reads with fromJSON.
+type wireJSON struct{ *runtime.JSONPb }
+
+// Marshal implements runtime.Marshaler.
+func (w wireJSON) Marshal(v any) ([]byte, error) {
+	if m, ok := v.(proto.Message); ok {
+		return apijson.Marshal(m)
+	}
+	return w.JSONPb.Marshal(v)
+}
 
 // rest is the API over HTTP and JSON: the same functions as over gRPC, called in this process.
 type rest struct {
@@ -50,7 +59,7 @@ type rest struct {
 
 func newREST(ctx context.Context, s *servers, api conductorv1.ConductorServer, follow *streams) http.Handler {
 	mux := runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{MarshalOptions: toJSON, UnmarshalOptions: fromJSON}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, wireJSON{&runtime.JSONPb{UnmarshalOptions: fromJSON}}),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithIncomingHeaderMatcher(func(key string) (string, bool) {
@@ -203,7 +212,7 @@ func writeErrorAs(w http.ResponseWriter, code int, err error) {
 	if none, ok := errors.AsType[*rpc.NoAnswerError](rpc.FromStatus(rpc.ToStatus(err))); ok {
 		err = vm.Refuse(none.Reason(), "%s", none.Message)
 	}
-	body, merr := toJSON.Marshal(status.Convert(rpc.ToStatus(err)).Proto())
+	body, merr := apijson.Marshal(status.Convert(rpc.ToStatus(err)).Proto())
 	if merr != nil {
 		body = fmt.Appendf(nil, `{"code":%d,"message":"internal error: cannot encode an error"}`, codes.Internal)
 	}
@@ -256,7 +265,7 @@ type lines struct {
 }
 
 func (l *lines) send(kind string, m proto.Message) error {
-	body, err := toJSON.Marshal(m)
+	body, err := apijson.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("internal error: cannot encode a message: %w", err)
 	}

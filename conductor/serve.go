@@ -23,7 +23,6 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"leasehold/api/conductor/v1"
-	"leasehold/coord"
 	"leasehold/internal/rpc"
 	"leasehold/liveness"
 	"leasehold/vm"
@@ -72,7 +71,6 @@ func (c *Conductor) servers(life context.Context) *servers {
 	c.keeper.OnSession(func(*liveness.Session) { s.serving(healthv1.HealthCheckResponse_SERVING) })
 	c.keeper.OnLost(func(*liveness.Session) { s.serving(healthv1.HealthCheckResponse_NOT_SERVING) })
 
-	c.metrics.gauges(c.workers.count, func() int { return c.cache.Count(coord.Tasks) })
 	c.metrics.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("/", newREST(life, s, api, follow))

@@ -137,7 +137,7 @@ func (c *Conductor) taskOf(ctx context.Context, project vm.ProjectName, typed st
 	id := typed
 	if !isID(typed) {
 		var err error
-		if id, err = c.resolvePrefix(coord.Tasks, "task", typed); err != nil {
+		if id, err = c.resolvePrefix(coord.Tasks, "task", typed, project); err != nil {
 			return nil, 0, err
 		}
 		if id == "" {

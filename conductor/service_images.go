@@ -52,7 +52,7 @@ func (c *Conductor) imageID(ctx context.Context, project vm.ProjectName, typed s
 			return "", err
 		}
 	}
-	id, err := c.resolvePrefix(coord.Images, vm.KindImage, typed)
+	id, err := c.resolvePrefix(coord.Images, vm.KindImage, typed, project, DefaultProject)
 	if id == "" && err == nil {
 		err = notFound(vm.KindImage, typed)
 	}

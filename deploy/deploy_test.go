@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -165,7 +164,7 @@ func (p *process) stop(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	select {
 	case <-p.ended:
-		require.NoError(t, p.exit, fmt.Sprintf("%s\n%s", p.line, p.said()))
+		require.NoError(t, p.exit, "%s\n%s", p.line, p.said())
 	case <-time.After(patience):
 		t.Fatalf("%s did not stop\n%s", p.line, p.said())
 	}

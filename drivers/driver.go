@@ -55,8 +55,8 @@ type Pauser interface {
 type Consoler interface {
 	// Console opens the live line. Several may be open at once or the oldest is closed; the driver says which in its docs.
 	Console(ctx context.Context, id vm.InstanceID) (io.ReadWriteCloser, error)
-	// ConsoleLog returns up to the last max bytes that the machine wrote.
-	ConsoleLog(ctx context.Context, id vm.InstanceID, max int) ([]byte, error)
+	// ConsoleLog returns up to the last limit bytes that the machine wrote.
+	ConsoleLog(ctx context.Context, id vm.InstanceID, limit int) ([]byte, error)
 }
 
 // Interrupter gets past a hypervisor call that hangs.

@@ -1,10 +1,16 @@
 package integration_test
 
 import (
-	"os"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"leasehold/coord/coordtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(coordtest.Main(m)) }
+// run is a goleak.TestingM for a function.
+type run func() int
+
+func (r run) Run() int { return r() }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(run(func() int { return coordtest.Main(m) })) }

@@ -91,7 +91,7 @@ func TestReleaseGivesUpTheWholeClaimOrNothing(t *testing.T) {
 	other := w.claim(t, w.session(t, "c2"), "t2", setOf(t, instance("i2")))
 
 	stale := locks.Hold(w.keys, "t1", vm.Fence{Generation: 1, Revision: other.Fence.Revision}, set, w.guard)
-	w.refused(t, new(coord.Txn{Name: "finish"}).If(stale.Guards()...).Then(w.task("t1")).Then(stale.Release()...))
+	_ = w.refused(t, new(coord.Txn{Name: "finish"}).If(stale.Guards()...).Then(w.task("t1")).Then(stale.Release()...))
 	require.Len(t, w.under(t, w.keys.Table(coord.Locks)), len(set)+1, "a release that lost its claim releases nothing")
 
 	w.commit(t, new(coord.Txn{Name: "finish"}).If(held.Guards()...).Then(w.task("t1")).Then(held.Release()...))
@@ -133,22 +133,25 @@ func TestGuardsHoldForThisVeryClaimOnly(t *testing.T) {
 		change func(t *testing.T, w world, s session, held locks.Held)
 		failed func(w world) string // the key that the refusal names; nil: not refused
 	}{
-		"untouched": {change: func(*testing.T, world, session, locks.Held) {}},
+		"untouched": {change: func(t *testing.T, _ world, _ session, _ locks.Held) { t.Helper() }},
 		"another lock gone": {change: func(t *testing.T, w world, _ session, _ locks.Held) {
+			t.Helper()
 			w.commit(t, new(coord.Txn{Name: "test"}).Then(w.task("t9"), coord.Delete(w.keys.Lock(instance("i1")))))
 		}},
 		"the claim deleted": {
 			change: func(t *testing.T, w world, _ session, held locks.Held) {
+				t.Helper()
 				w.commit(t, new(coord.Txn{Name: "preempt"}).Then(w.task("t9")).Then(locks.Forget(w.keys, "t1", held.Set)...))
 			},
 			failed: func(w world) string { return w.keys.Claim("t1") },
 		},
 		"the lease expired": {
-			change: func(t *testing.T, w world, s session, _ locks.Held) { w.revoke(t, s) },
+			change: func(t *testing.T, w world, s session, _ locks.Held) { t.Helper(); w.revoke(t, s) },
 			failed: func(w world) string { return w.keys.Claim("t1") },
 		},
 		"claimed again by another": {
 			change: func(t *testing.T, w world, s session, held locks.Held) {
+				t.Helper()
 				w.revoke(t, s)
 				w.claim(t, w.session(t, "c2"), "t1", held.Set)
 			},
@@ -156,6 +159,7 @@ func TestGuardsHoldForThisVeryClaimOnly(t *testing.T) {
 		},
 		"claimed again by itself": {
 			change: func(t *testing.T, w world, s session, held locks.Held) {
+				t.Helper()
 				w.commit(t, new(coord.Txn{Name: "handback"}).If(held.Guards()...).Then(w.task("t1")).Then(held.Release()...))
 				w.claim(t, s, "t1", held.Set)
 			},
@@ -163,6 +167,7 @@ func TestGuardsHoldForThisVeryClaimOnly(t *testing.T) {
 		},
 		"another generation of the store": {
 			change: func(t *testing.T, w world, _ session, _ locks.Held) {
+				t.Helper()
 				w.put(t, w.keys.Store(), vm.Store{Schema: vm.Schema, ID: "store", Generation: 2})
 			},
 			failed: func(w world) string { return w.keys.Store() },
@@ -246,8 +251,7 @@ func TestTheWidestSetFitsIntoEveryTransaction(t *testing.T) {
 	}
 	record := func(key string) coord.Write { return coord.Put(key, vm.Task{Schema: vm.Schema}) }
 	closes := func(txn *coord.Txn, task vm.TaskID) {
-		txn.Then(coord.Delete(k.Task(task)), coord.Delete(k.Cancel(task)), record(k.History(task)),
-			record(k.Index(instance("wide"), task)))
+		txn.Then(coord.Delete(k.Task(task)), coord.Delete(k.Cancel(task)), record(k.Index(instance("wide"), task)))
 	}
 	born := w.put(t, k.Instance("wide"), vm.Instance{Schema: vm.Schema, ID: "wide"})
 	first, second := w.session(t, "c1"), w.session(t, "c2")
@@ -268,6 +272,7 @@ func TestTheWidestSetFitsIntoEveryTransaction(t *testing.T) {
 	guard, writes = set.Claim(k, second, "t2", now)
 	preempt.If(w.guard, guard, coord.Unchanged(k.Instance("wide"), admitted), coord.Unchanged(k.Task("t1"), taken)).
 		Then(w.task("t2"), in("t2"), coord.Delete(k.Claim("t1"))).Then(writes...)
+	preempt.Then(record(k.History("t1")))
 	closes(preempt, "t1")
 	deleting := w.commit(t, preempt)
 
@@ -275,10 +280,9 @@ func TestTheWidestSetFitsIntoEveryTransaction(t *testing.T) {
 	finish := new(coord.Txn{Name: "delete.finish"}).If(held.Guards()...).
 		If(coord.Unchanged(k.Task("t2"), deleting), coord.Unchanged(k.Instance("wide"), deleting), coord.Absent(k.Allocations("h1"))).
 		Then(coord.Delete(k.Instance("wide")), coord.Delete(k.Observed("wide")), coord.Delete(k.Name(vm.KindInstance, "default", "wide")),
-			record(k.Gone("wide")), record(k.Allocations("h1"))).
+			record(k.Gone("wide")), record(k.Allocations("h1")), record(k.History("t2")).Witness()).
 		Then(held.Release()...)
 	closes(finish, "t2")
-	finish.Writes[len(finish.Writes)-2] = finish.Writes[len(finish.Writes)-2].Witness()
 	w.commit(t, finish)
 	require.Empty(t, w.under(t, k.Table(coord.Locks)), "P6")
 	require.Empty(t, w.under(t, k.Table(coord.Claims)), "P6")

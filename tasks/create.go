@@ -54,7 +54,8 @@ func place(_ context.Context, w *Work, _ workflow.Beat) error {
 	return nil
 }
 
-// unplace gives the promise back. A spawn that was begun there has been undone before, so the host holds nothing.
+// unplace gives the promise back. A spawn that was begun there has been undone before, so the host holds nothing; the
+// record forgets that it is there, and that it may hold something, at once.
 func unplace(_ context.Context, w *Work, _ workflow.Beat) error {
 	if w.Instance.Host != "" {
 		w.Free = append(w.Free, w.Instance.Host)
@@ -86,14 +87,10 @@ func unspawn(ctx context.Context, w *Work, beat workflow.Beat) error {
 	if host == "" {
 		return nil
 	}
-	err := w.act(ctx, host, func(r *computev1.RunRequest) {
+	return w.act(ctx, host, func(r *computev1.RunRequest) {
 		r.Step = "unspawn"
 		r.Action = &computev1.RunRequest_Destroy{Destroy: &computev1.DestroyMachine{}}
 	}, beat)
-	if err == nil {
-		w.clean(host)
-	}
-	return err
 }
 
 func spawned(ctx context.Context, w *Work) (workflow.Verdict, error) {

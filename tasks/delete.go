@@ -44,6 +44,10 @@ func teardown(ctx context.Context, w *Work, beat workflow.Beat) error {
 			return stubborn(err)
 		}
 		w.clean(host)
+		if host == w.Instance.Host { // its room is free though other hosts may still be waited for
+			w.Free = append(w.Free, host)
+			w.Instance.Host = ""
+		}
 	}
 	return nil
 }
@@ -66,7 +70,4 @@ func settleDelete(w *Work, out workflow.Outcome) {
 	}
 	w.succeed()
 	w.Gone = true
-	if w.Instance.Host != "" {
-		w.Free = append(w.Free, w.Instance.Host)
-	}
 }

@@ -35,47 +35,57 @@ type power struct {
 }
 
 func start() Kind {
-	return power{verb: vm.Start, via: vm.PoweringOn, shows: vm.PowerRunning,
+	return power{
+		verb: vm.Start, via: vm.PoweringOn, shows: vm.PowerRunning,
 		do: func(_ *Work, r *computev1.RunRequest) error {
 			r.Action = &computev1.RunRequest_Start{Start: &computev1.StartMachine{}}
 			return nil
-		}}.kind()
+		},
+	}.kind()
 }
 
 func stop() Kind {
-	return power{verb: vm.Stop, via: vm.PoweringOff, shows: vm.PowerShutdown,
+	return power{
+		verb: vm.Stop, via: vm.PoweringOff, shows: vm.PowerShutdown,
 		do: func(w *Work, r *computev1.RunRequest) error {
 			var p StopParams
 			err := params(w.Task, &p)
 			r.Action = &computev1.RunRequest_Stop{Stop: &computev1.StopMachine{Grace: durationpb.New(p.Grace)}}
 			return err
-		}}.kind()
+		},
+	}.kind()
 }
 
 func reboot() Kind {
-	return power{verb: vm.Reboot, via: vm.Rebooting, shows: vm.PowerRunning, again: true,
+	return power{
+		verb: vm.Reboot, via: vm.Rebooting, shows: vm.PowerRunning, again: true,
 		do: func(w *Work, r *computev1.RunRequest) error {
 			var p RebootParams
 			err := params(w.Task, &p)
 			r.Action = &computev1.RunRequest_Reboot{Reboot: &computev1.RebootMachine{Grace: durationpb.New(p.Grace)}}
 			return err
-		}}.kind()
+		},
+	}.kind()
 }
 
 func pause() Kind {
-	return power{verb: vm.Pause, via: vm.Pausing, shows: vm.PowerPaused,
+	return power{
+		verb: vm.Pause, via: vm.Pausing, shows: vm.PowerPaused,
 		do: func(_ *Work, r *computev1.RunRequest) error {
 			r.Action = &computev1.RunRequest_Pause{Pause: &computev1.PauseMachine{}}
 			return nil
-		}}.kind()
+		},
+	}.kind()
 }
 
 func unpause() Kind {
-	return power{verb: vm.Unpause, via: vm.Unpausing, shows: vm.PowerRunning,
+	return power{
+		verb: vm.Unpause, via: vm.Unpausing, shows: vm.PowerRunning,
 		do: func(_ *Work, r *computev1.RunRequest) error {
 			r.Action = &computev1.RunRequest_Unpause{Unpause: &computev1.UnpauseMachine{}}
 			return nil
-		}}.kind()
+		},
+	}.kind()
 }
 
 func (p power) kind() Kind {

@@ -145,7 +145,8 @@ func TestRunCallsInOrder(t *testing.T) {
 			require.Equal(t, c.result, out.Result)
 			require.Equal(t, c.records, rec.Calls(), "the admission's write and the closing one come on top")
 			if c.result == workflow.Failed {
-				require.IsType(t, &workflow.StepError{}, out.Err)
+				var failure *workflow.StepError
+				require.ErrorAs(t, out.Err, &failure)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,33 +86,43 @@ func TestNextNamesTheCause(t *testing.T) {
 }
 
 func TestNextFailsLogsOfAnotherFlowWithAReason(t *testing.T) {
-	for log, why := range map[string]string{
-		"rack doing":                                                                "no such step",
-		"place done, place done":                                                    "out of order",
-		"place done, net doing":                                                     "out of order",
-		"disk doing":                                                                "out of order",
-		"place doing, disk doing":                                                   "only the last entry can be open",
-		"place undoing, place undone":                                               "only the last entry can be open",
-		"place ready":                                                               "unknown status",
-		"place done, disk failed, net doing":                                        "out of order",
-		"place done, disk failed, place undone":                                     "out of order",
-		"place done, disk failed, disk doing":                                       "out of order",
-		"place done, disk undone, disk undone":                                      "out of order",
-		"place done, disk done, net done, net done":                                 "out of order",
-		"place done, disk done, net done, switch undone":                            "out of order",
-		"place done, disk done, net done, switch done, switch undone":               "out of order",
-		"place done, disk done, net done, switch done, clean undone":                "out of order",
-		"place done, disk done, net done, switch done, clean done, clean undoing":   "out of order",
-		"place done, disk done, net done, switch done, clean failed, switch undone": "out of order",
+	for why, logs := range map[string][]string{
+		"no such step": {
+			"rack doing",
+		},
+		"out of order": {
+			"place done, place done",
+			"place done, net doing",
+			"disk doing",
+			"place done, disk failed, net doing",
+			"place done, disk failed, place undone",
+			"place done, disk failed, disk doing",
+			"place done, disk undone, disk undone",
+			"place done, disk done, net done, net done",
+			"place done, disk done, net done, switch undone",
+			"place done, disk done, net done, switch done, switch undone",
+			"place done, disk done, net done, switch done, clean undone",
+			"place done, disk done, net done, switch done, clean done, clean undoing",
+			"place done, disk done, net done, switch done, clean failed, switch undone",
+		},
+		"only the last entry can be open": {
+			"place doing, disk doing",
+			"place undoing, place undone",
+		},
+		"unknown status": {
+			"place ready",
+		},
 	} {
-		t.Run(log, func(t *testing.T) {
-			d := workflow.Next(create(), logOf(log), false)
-			require.Equal(t, "finish failed", d.String())
-			require.ErrorIs(t, d.Err, workflow.ErrBadLog)
-			require.ErrorContains(t, d.Err, why)
-			require.False(t, d.Undone)
-			require.True(t, workflow.TooLate(create(), logOf(log)))
-		})
+		for _, log := range logs {
+			t.Run(log, func(t *testing.T) {
+				d := workflow.Next(create(), logOf(log), false)
+				require.Equal(t, "finish failed", d.String())
+				require.ErrorIs(t, d.Err, workflow.ErrBadLog)
+				require.ErrorContains(t, d.Err, why)
+				require.False(t, d.Undone)
+				require.True(t, workflow.TooLate(create(), logOf(log)))
+			})
+		}
 	}
 	d := workflow.Next(workflow.Flow[world]{}, nil, false)
 	require.ErrorIs(t, d.Err, workflow.ErrBadLog)
@@ -147,7 +158,7 @@ func TestNextIsTotal(t *testing.T) {
 		}
 		for _, step := range steps {
 			for _, status := range states {
-				all(append(log[:len(log):len(log)], workflow.Entry{Step: step, Status: status}), depth-1)
+				all(append(slices.Clip(log), workflow.Entry{Step: step, Status: status}), depth-1)
 			}
 		}
 	}
@@ -157,6 +168,7 @@ func TestNextIsTotal(t *testing.T) {
 
 // requireDecision asks that log has a decision which can be followed.
 func requireDecision(t *testing.T, flow workflow.Flow[world], log workflow.Log) {
+	t.Helper()
 	for _, cancelled := range []bool{false, true} {
 		d := workflow.Next(flow, log, cancelled)
 		known := false
@@ -197,6 +209,7 @@ func TestEveryLogThatCanBeWrittenEnds(t *testing.T) {
 // explore counts the ends that log can come to. Before each turn, at most flips times, the cancel may come or go: it goes
 // when a successor does not see it.
 func explore(t *testing.T, flow workflow.Flow[world], log workflow.Log, flips int, ends map[workflow.Result]int) {
+	t.Helper()
 	if len(log) > 40 {
 		require.Fail(t, "a log without end", "%v", log)
 	}
@@ -228,6 +241,7 @@ func explore(t *testing.T, flow workflow.Flow[world], log workflow.Log, flips in
 
 // requireSoundEnd asks that a log of the engine's own is never bad, and that what is called undone is.
 func requireSoundEnd(t *testing.T, flow workflow.Flow[world], log workflow.Log, d workflow.Decision) {
+	t.Helper()
 	if errors.Is(d.Err, workflow.ErrBadLog) || d.Undone && len(remains(flow, log)) > 0 {
 		require.Fail(t, "no sound end", "%+v of %v", d, log)
 	}
@@ -235,6 +249,7 @@ func requireSoundEnd(t *testing.T, flow workflow.Flow[world], log workflow.Log, 
 
 // requireStanding asks that a step is done only on what the steps before it have made.
 func requireStanding(t *testing.T, flow workflow.Flow[world], log workflow.Log, d workflow.Decision) {
+	t.Helper()
 	standing := remains(flow, log)
 	for _, s := range flow.Steps {
 		if s.Name == d.Step {
@@ -248,7 +263,7 @@ func requireStanding(t *testing.T, flow workflow.Flow[world], log workflow.Log, 
 
 // with is log after d came to status.
 func with(log workflow.Log, d workflow.Decision, status workflow.Status) workflow.Log {
-	log = log[:len(log):len(log)]
+	log = slices.Clip(log)
 	if n := len(log); n > 0 && (log[n-1].Status == workflow.StepDoing || log[n-1].Status == workflow.StepUndoing) {
 		log = log[: n-1 : n-1]
 	}

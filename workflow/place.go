@@ -25,7 +25,7 @@ func (p *place[C]) read(log Log) error {
 		if open := e.Status == StepDoing || e.Status == StepUndoing; open && i < len(log)-1 {
 			return bad(i, e, "only the last entry can be open")
 		}
-		ok := false
+		var ok bool
 		switch e.Status {
 		case StepDoing:
 			ok = p.enter(k)

@@ -81,11 +81,17 @@ func (c *choice) pick(before string) (driver, why string, err error) {
 	if before != "" {
 		return before, "this host began with it", nil
 	}
-	program, err := exec.LookPath(c.qemu)
+	driver, why = installed(c.qemu)
+	return driver, why, nil
+}
+
+// installed is the driver for a new host: QEMU where its program is found.
+func installed(qemu string) (driver, why string) {
+	program, err := exec.LookPath(qemu)
 	if err != nil {
-		return driverSim, "QEMU is not installed: " + err.Error(), nil
+		return driverSim, "QEMU is not installed: " + err.Error()
 	}
-	return driverQEMU, "QEMU is installed: " + program, nil
+	return driverQEMU, "QEMU is installed: " + program
 }
 
 // take opens the driver of a host, and remembers it.

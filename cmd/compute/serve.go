@@ -48,7 +48,7 @@ next one finds them again. A host whose data directory is lost is a new one to t
 		Example: `  compute serve --host h1 --conductors 127.0.0.1:7001,127.0.0.1:7002 --data-dir /var/lib/leasehold/compute
   compute serve --host h1..h50 --driver sim --sim-latency spawn=2s --listen 127.0.0.1:9001 --data-dir /tmp/hosts`,
 		Args: cobra.NoArgs,
-		RunE: daemon.Body(func(ctx context.Context) error { return s.run(ctx) }),
+		RunE: daemon.Body(s.run),
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&s.conductors, "conductors", []string{"127.0.0.1:7001"}, "gRPC addresses of conductors, separated by commas")
@@ -114,10 +114,12 @@ func (s *serve) host(ctx context.Context, host vm.HostName, n int, log hclog.Log
 
 // unlessStopped is nil when a start failed because it was called off.
 func unlessStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // home is a host's directory with its driver, which nobody else has open.

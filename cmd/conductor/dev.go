@@ -38,7 +38,7 @@ may be killed, stopped and continued to see what the others do; dev.json in the 
   conductor dev --conductors 5 --computes 10 --driver sim --compute-arg=--sim-latency=spawn=2s
   conductor dev --data-dir ~/leasehold --etcd-port 0 --grpc-port 0 --http-port 0 --compute-port 0`,
 		Args: cobra.NoArgs,
-		RunE: daemon.Body(func(ctx context.Context) error { return s.run(ctx) }),
+		RunE: daemon.Body(s.run),
 	}
 	f, c := cmd.Flags(), &s.cluster
 	f.IntVar(&c.Conductors, "conductors", 3, "how many conductors")

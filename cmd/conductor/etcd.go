@@ -43,7 +43,7 @@ or newer will do as well, as long as it compacts its history.`,
   conductor etcd --name e1 --data-dir e1 --client-url http://127.0.0.1:2379 --peer-url http://127.0.0.1:2380 \
     --initial-cluster e1=http://127.0.0.1:2380,e2=http://127.0.0.1:2382,e3=http://127.0.0.1:2384`,
 		Args: cobra.NoArgs,
-		RunE: daemon.Body(func(ctx context.Context) error { return s.run(ctx) }),
+		RunE: daemon.Body(s.run),
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.name, "name", "default", "name of this member")

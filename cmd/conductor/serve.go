@@ -39,7 +39,7 @@ func serveCommand() *cobra.Command {
 tasks of one that dies. Told to stop, it finishes what it drives within the grace period and hands over the rest.`,
 		Example: "  conductor serve --name c1 --etcd http://127.0.0.1:2379 --grpc 127.0.0.1:7001 --http 127.0.0.1:8001",
 		Args:    cobra.NoArgs,
-		RunE:    daemon.Body(func(ctx context.Context) error { return s.run(ctx) }),
+		RunE:    daemon.Body(s.run),
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.name, "name", "", "name of this replica; no two that live have the same (required)")

@@ -30,17 +30,17 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "bin", "where the binaries are")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of one conductor to this file")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
-	defer cancel()
-	if err := run(ctx, o); err != nil {
+	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options) (err error) {
+func run(o options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	defer cancel()
 	dir, err := os.MkdirTemp("", "lh-bench-")
 	if err != nil {
 		return err

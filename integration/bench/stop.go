@@ -191,7 +191,7 @@ func (c *bench) floor(ctx context.Context, clients, n int) (float64, error) {
 
 // profile takes a CPU profile of the first conductor.
 func (c *bench) profile(ctx context.Context, path string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Role(processes.Conductors)[0].HTTP+"/debug/pprof/profile?seconds=3", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Role(processes.Conductors)[0].HTTP+"/debug/pprof/profile?seconds=2", nil)
 	if err != nil {
 		return err
 	}

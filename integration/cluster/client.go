@@ -21,6 +21,8 @@ type Order struct {
 	Name     string            // of a create
 	Metadata map[string]string // of a create
 	First    string            // the conductor that is asked first; any when empty
+	Key      string            // idempotency key, a fresh one when empty
+	Each     time.Duration     // what one conductor has to answer before the next is asked; Patience when zero
 	Force    bool              // of a stop
 	Hard     bool              // of a reboot
 }
@@ -38,7 +40,12 @@ func (c *Cluster) TrySend(o Order) (*conductorv1.InstanceTask, error) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), Patience)
 	defer cancel()
-	key := uuid.NewString()
+	if o.Key == "" {
+		o.Key = uuid.NewString()
+	}
+	if o.Each == 0 {
+		o.Each = Patience
+	}
 	names := c.Living()
 	if o.First != "" {
 		names = append([]string{o.First}, names...)
@@ -51,7 +58,7 @@ func (c *Cluster) TrySend(o Order) (*conductorv1.InstanceTask, error) {
 		if x == nil {
 			continue
 		}
-		answer, err := o.call(ctx, conductorv1.NewConductorClient(dial(c.t, x.Address)), key)
+		answer, err := o.ask(ctx, conductorv1.NewConductorClient(c.conn(x.Address)))
 		err = rpc.FromStatus(err)
 		if _, lost := errors.AsType[*rpc.NoAnswerError](err); lost || vm.ReasonOf(err) == vm.ReasonStoreUnavailable {
 			select {
@@ -65,7 +72,10 @@ func (c *Cluster) TrySend(o Order) (*conductorv1.InstanceTask, error) {
 	}
 }
 
-func (o Order) call(ctx context.Context, client conductorv1.ConductorClient, key string) (*conductorv1.InstanceTask, error) {
+func (o Order) ask(ctx context.Context, client conductorv1.ConductorClient) (*conductorv1.InstanceTask, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.Each)
+	defer cancel()
+	key := o.Key
 	verb := &conductorv1.VerbRequest{Id: o.Instance, RequestId: key}
 	switch o.Verb {
 	case vm.Create:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
 	conductorv1 "leasehold/api/conductor/v1"
@@ -33,6 +35,7 @@ type Options struct {
 	SessionTTL time.Duration // 4 s when zero
 	HostTTL    time.Duration // 10 s when zero
 	MaxTasks   int
+	Unreach    time.Duration // see conductor.Config.Unreachable
 	Kinds      map[vm.Verb]tasks.Kind
 	Point      func(who, point string) // called at every point of every process, after Freeze was served
 	Etcd       *coordtest.Server       // coordtest.Shared when nil
@@ -60,6 +63,8 @@ type shared struct {
 	computes   []*Compute
 	traps      []*Trap
 	named      int
+	conns      map[string]*grpc.ClientConn
+	seats      map[string]*seat
 }
 
 // Start runs a cluster until the test ends and waits until every host is schedulable.
@@ -74,6 +79,7 @@ func Start(t testing.TB, o Options) *Cluster {
 	keys := o.Etcd.Keys(t)
 	c := &Cluster{t: t, shared: &shared{
 		opts: o, Etcd: o.Etcd, Keys: keys, prefix: keys.Prefix(), dir: t.TempDir(), log: logger(),
+		conns: map[string]*grpc.ClientConn{}, seats: map[string]*seat{},
 	}}
 	c.world = c.dir + "/world"
 	require.NoError(t, os.MkdirAll(c.world, 0o755))
@@ -91,8 +97,8 @@ func Start(t testing.TB, o Options) *Cluster {
 
 // For is the same cluster, failing another test: a subtest.
 func (c *Cluster) For(t testing.TB) *Cluster {
-	sub := &Cluster{t: t, shared: c.shared}
-	return sub
+	t.Helper()
+	return &Cluster{t: t, shared: c.shared}
 }
 
 // Mend replaces every killed conductor by a fresh one, so that each test of a matrix begins with as many.
@@ -211,15 +217,30 @@ func (c *Cluster) Client(name string) conductorv1.ConductorClient {
 	c.t.Helper()
 	x := c.Conductor(name)
 	require.NotNil(c.t, x, "no living conductor %s", name)
-	return conductorv1.NewConductorClient(dial(c.t, x.Address))
+	return conductorv1.NewConductorClient(c.conn(x.Address))
 }
 
-// dial makes a connection that is closed with the test.
-func dial(t testing.TB, address string) *grpc.ClientConn {
-	t.Helper()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
+// Agents talks to one conductor as hosts do.
+func (c *Cluster) Agents(name string) conductorv1.ClusterClient {
+	c.t.Helper()
+	x := c.Conductor(name)
+	require.NotNil(c.t, x, "no living conductor %s", name)
+	return conductorv1.NewClusterClient(c.conn(x.Address))
+}
+
+// conn is a connection that is closed with the cluster.
+func (c *Cluster) conn(address string) *grpc.ClientConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if conn := c.conns[address]; conn != nil {
+		return conn
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(
+		grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 2, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: 5 * time.Second}))
+	if err != nil {
+		panic(fmt.Sprintf("cannot dial %s: %v", address, err)) // an address of our own
+	}
+	c.conns[address] = conn
 	return conn
 }
 
@@ -234,6 +255,21 @@ func (c *Cluster) Task(id string) *vm.Task {
 		return t
 	}
 	return read[vm.Task](c, c.Keys.History(vm.TaskID(id)))
+}
+
+// AliveConductor reads a conductor's alive key; nil when it has no session.
+func (c *Cluster) AliveConductor(name string) *vm.AliveConductor {
+	return read[vm.AliveConductor](c, c.Keys.AliveConductor(vm.ConductorName(name)))
+}
+
+// AliveCompute reads a host's alive key; nil when it is down.
+func (c *Cluster) AliveCompute(name string) *vm.AliveCompute {
+	return read[vm.AliveCompute](c, c.Keys.AliveCompute(vm.HostName(name)))
+}
+
+// Observed reads what was last seen of an instance; nil when nothing was.
+func (c *Cluster) Observed(id string) *vm.Observed {
+	return read[vm.Observed](c, c.Keys.Observed(vm.InstanceID(id)))
 }
 
 func read[T any](c *Cluster, key string) *T {
@@ -300,16 +336,16 @@ func (c *Cluster) AwaitQuiet() {
 
 // Dump is every live record, for a failed test's output.
 func (c *Cluster) Dump() string {
-	var out string
+	var out strings.Builder
 	page, err := c.Store.List(context.WithoutCancel(c.t.Context()), c.Keys.Root(), "", 0, false)
 	if err != nil {
 		return err.Error()
 	}
 	for _, kv := range page.KVs {
 		var v json.RawMessage = kv.Value
-		out += fmt.Sprintf("%s %s\n", kv.Key, v)
+		fmt.Fprintf(&out, "%s %s\n", kv.Key, v)
 	}
-	return out
+	return out.String()
 }
 
 func (c *Cluster) stop() {
@@ -319,8 +355,11 @@ func (c *Cluster) stop() {
 	}
 	conductors, computes := slices.Clone(c.conductors), slices.Clone(c.computes)
 	c.mu.Unlock()
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
 	for _, x := range conductors {
-		x.stop()
+		x.leave()
 	}
 	for _, x := range computes {
 		x.stop()

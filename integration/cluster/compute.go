@@ -2,9 +2,13 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/stretchr/testify/require"
@@ -43,7 +47,7 @@ func (c *Cluster) StartCompute(name string) *Compute {
 func (c *Cluster) startCompute(name, dir string, copies int) *Compute {
 	c.t.Helper()
 	x := &Compute{
-		Name: name, c: c, dir: dir, copies: copies, done: make(chan struct{}), isDead: make(chan struct{}), listener: listen(c.t),
+		Name: name, c: c, dir: dir, copies: copies, done: make(chan struct{}), isDead: make(chan struct{}), listener: listen(c.t, anyAddress),
 	}
 	require.NoError(c.t, os.MkdirAll(filepath.Join(dir, "machines"), 0o755))
 	point := func(p string) { c.reached(name, p, x.Kill) }
@@ -74,23 +78,47 @@ func (c *Cluster) addresses() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []string
-	for _, x := range c.conductors {
-		out = append(out, x.Address)
+	for _, name := range slices.Sorted(maps.Keys(c.seats)) {
+		out = append(out, c.seats[name].grpc)
 	}
 	return out
 }
 
-// Kill takes from the agent what a SIGKILL takes: its connections and its memory. What it had on disk is copied as it is
-// now, for Restart; what the frozen process writes later is written beside that copy.
+// Kill takes from the agent what a SIGKILL takes: its connections, its hands and its memory. What it had on disk is copied
+// as it is now, for Restart; what the frozen process writes later is written beside that copy.
 func (x *Compute) Kill() {
 	x.killed.Do(func() {
 		close(x.isDead)
 		x.listener.hide()
-		if err := os.CopyFS(x.image(), os.DirFS(x.dir)); err != nil {
+		_ = x.Driver.Close() // from here on it changes no machine
+		if err := x.copy(); err != nil {
 			panic(fmt.Sprintf("cannot copy the directory of host %s: %v", x.Name, err))
 		}
 		x.cancel()
 	})
+}
+
+// copy is tried again when the agent's journal was replaced under it.
+func (x *Compute) copy() error {
+	var err error
+	for range 10 {
+		if err = os.RemoveAll(x.image()); err != nil {
+			return err
+		}
+		if err = os.CopyFS(x.image(), os.DirFS(x.dir)); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return err
+}
+
+// Bury waits until nothing of a dead agent runs any more and forgets it and its directory.
+func (x *Compute) Bury() {
+	x.stop()
+	x.c.mu.Lock()
+	x.c.computes = slices.DeleteFunc(x.c.computes, func(y *Compute) bool { return x == y })
+	x.c.mu.Unlock()
+	_ = os.RemoveAll(x.dir)
 }
 
 func (x *Compute) image() string {
@@ -123,7 +151,13 @@ func (x *Compute) stop() {
 // Refused is how many commands the agent has refused because it knew a newer fence.
 func (x *Compute) Refused() int64 {
 	x.c.t.Helper()
-	stats, err := computev1.NewComputeClient(dial(x.c.t, x.listener.Addr().String())).Stats(x.c.t.Context(), &computev1.StatsRequest{})
+	return x.Stats().GetRefusedFences()
+}
+
+// Stats is what the agent counts.
+func (x *Compute) Stats() *computev1.StatsResponse {
+	x.c.t.Helper()
+	stats, err := computev1.NewComputeClient(x.c.conn(x.listener.Addr().String())).Stats(x.c.t.Context(), &computev1.StatsRequest{})
 	require.NoError(x.c.t, err)
-	return stats.GetRefusedFences()
+	return stats
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
+	"syscall"
+	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -26,35 +29,47 @@ type Conductor struct {
 	cancel   context.CancelFunc
 	done     chan struct{}
 	err      error
+	c        *Cluster
+	agents   way
 	listener *guarded
 	web      *guarded
 	killed   sync.Once
 	isDead   chan struct{}
 }
 
-// StartConductor starts a replica. A name may be used again once its last bearer was killed.
+// seat is where the conductors of one name listen, so that agents find them again.
+type seat struct{ grpc, http string }
+
+// StartConductor starts a replica. A name may be used again once its last bearer was killed; it keeps its addresses.
 func (c *Cluster) StartConductor(name string) *Conductor {
 	c.t.Helper()
 	target, err := url.Parse(c.Etcd.Endpoint)
 	require.NoError(c.t, err)
 	proxy, err := netfault.New(target.Host)
 	require.NoError(c.t, err)
+	c.mu.Lock()
+	known := c.seats[name]
+	c.mu.Unlock()
+	if known == nil {
+		known = &seat{anyAddress, anyAddress}
+	}
 	x := &Conductor{
-		Name: name, Etcd: proxy, done: make(chan struct{}), isDead: make(chan struct{}),
-		listener: listen(c.t), web: listen(c.t),
+		Name: name, Etcd: proxy, c: c, done: make(chan struct{}), isDead: make(chan struct{}),
+		listener: listen(c.t, known.grpc), web: listen(c.t, known.http),
 	}
 	x.Address, x.HTTP = x.listener.Addr().String(), x.web.Addr().String()
 	x.ctx, x.cancel = context.WithCancel(context.WithoutCancel(c.t.Context()))
 	replica, err := conductor.New(conductor.Config{
 		Name: vm.ConductorName(name), Version: "test", Endpoints: []string{proxy.Addr()}, Prefix: c.prefix,
 		GRPC: x.listener, HTTP: x.web, SessionTTL: c.opts.SessionTTL, HostTTL: c.opts.HostTTL, MaxTasks: c.opts.MaxTasks,
-		Grace: time.Second, Log: c.log.Named(name), Kinds: c.opts.Kinds,
+		Grace: time.Second, Log: c.log.Named(name), Kinds: c.opts.Kinds, Unreachable: c.opts.Unreach, Reach: x.agents.dial,
 		Point: func(point string) { c.reached(name, point, x.Kill) },
 	})
 	require.NoError(c.t, err)
 	x.Replica = replica
 	c.mu.Lock()
 	c.conductors = append(c.conductors, x)
+	c.seats[name] = &seat{x.Address, x.HTTP}
 	c.mu.Unlock()
 	go func() {
 		defer close(x.done)
@@ -103,10 +118,72 @@ func (x *Conductor) dead() bool {
 	}
 }
 
+// CutAgents takes the replica's way to the agents away, MendAgents gives it back.
+func (x *Conductor) CutAgents() { x.agents.set(true) }
+
+// MendAgents is the other half of CutAgents.
+func (x *Conductor) MendAgents() { x.agents.set(false) }
+
+// Bury waits until nothing of a dead replica runs any more and forgets it.
+func (x *Conductor) Bury() {
+	x.stop()
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	x.c.conductors = slices.DeleteFunc(x.c.conductors, func(y *Conductor) bool { return x == y })
+}
+
+// stop ends the replica and waits for it.
 func (x *Conductor) stop() {
 	x.cancel()
 	<-x.done
 	x.Etcd.Close()
+}
+
+// leave is stop for the end of a test, which does not wait for what a killed replica still tries: nobody hears it.
+func (x *Conductor) leave() {
+	x.cancel()
+	if x.dead() {
+		go x.stop()
+		return
+	}
+	x.stop()
+}
+
+// way is a conductor's way to all agents. When it is cut connections break and new ones are refused.
+type way struct {
+	mu    sync.Mutex
+	cut   bool
+	conns map[net.Conn]bool
+}
+
+func (w *way) dial(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cut {
+		_ = conn.Close()
+		return nil, syscall.ECONNREFUSED
+	}
+	if w.conns == nil {
+		w.conns = map[net.Conn]bool{}
+	}
+	w.conns[conn] = true
+	return conn, nil
+}
+
+func (w *way) set(cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = cut
+	if cut {
+		for conn := range w.conns {
+			_ = conn.Close()
+		}
+		clear(w.conns)
+	}
 }
 
 // guarded is a listener whose address and connections can all be taken away at once, without its server noticing.
@@ -119,13 +196,20 @@ type guarded struct {
 	closed chan struct{}
 }
 
-func listen(t interface {
-	require.TestingT
-	Helper()
-},
-) *guarded {
+// anyAddress is a free port on loopback.
+const anyAddress = "127.0.0.1:0"
+
+// listen waits for the address when its last bearer has not left it yet.
+func listen(t testing.TB, address string) *guarded {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var l net.Listener
+	var err error
+	for deadline := time.Now().Add(Patience); ; {
+		if l, err = new(net.ListenConfig).Listen(t.Context(), "tcp", address); err == nil || time.Now().After(deadline) {
+			break
+		}
+		<-time.After(5 * time.Millisecond)
+	}
 	require.NoError(t, err)
 	return &guarded{Listener: l, conns: map[net.Conn]bool{}, closed: make(chan struct{})}
 }

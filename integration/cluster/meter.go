@@ -1,6 +1,11 @@
 package cluster
 
 import (
+	"bufio"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,20 +28,44 @@ func (c *Cluster) Settle() {
 	})
 }
 
-// Renewals counts keep-alives that the store has answered, Reads the ranges and watches it was asked for, Writes the
-// transactions: since the start of the process, by everybody.
-func (c *Cluster) Renewals() float64 { return c.counter("etcd_debugging_lease_renewed_total", "") }
+// Renewals counts keep-alives that the store has answered since the start of the process, to everybody.
+func (c *Cluster) Renewals() int { return c.counter("etcd_debugging_lease_renewed_total", "") }
 
-// Reads counts what the store was asked.
-func (c *Cluster) Reads() float64 {
+// Reads counts the ranges and watches that the store was asked for since then.
+func (c *Cluster) Reads() int {
 	return c.counter("grpc_server_started_total", "Range") + c.counter("grpc_server_started_total", "Watch")
 }
 
-func (c *Cluster) counter(name, method string) float64 {
+// Metric sums the samples of one name in the replica's /metrics that have all the labels given, as they stand there:
+// txn="stop.admit".
+func (x *Conductor) Metric(name string, labels ...string) int {
+	x.c.t.Helper()
+	req, err := http.NewRequestWithContext(x.c.t.Context(), http.MethodGet, "http://"+x.HTTP+"/metrics", http.NoBody)
+	require.NoError(x.c.t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(x.c.t, err)
+	defer resp.Body.Close()
+	sum := 0
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		sample, value, _ := strings.Cut(lines.Text(), " ")
+		if is, _, _ := strings.Cut(sample, "{"); is != name {
+			continue
+		}
+		if slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(sample, l) }) {
+			continue
+		}
+		n, err := strconv.ParseFloat(value, 64)
+		require.NoError(x.c.t, err)
+		sum += int(n)
+	}
+	return sum
+}
+
+func (c *Cluster) counter(name, method string) int {
 	c.t.Helper()
 	families, err := prometheus.DefaultGatherer.Gather()
 	require.NoError(c.t, err)
-	sum := 0.0
+	sum := 0
 	for _, f := range families {
 		if f.GetName() != name {
 			continue
@@ -47,7 +76,7 @@ func (c *Cluster) counter(name, method string) float64 {
 				fits = fits || l.GetName() == "grpc_method" && l.GetValue() == method
 			}
 			if fits {
-				sum += m.GetCounter().GetValue()
+				sum += int(m.GetCounter().GetValue())
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -53,11 +54,16 @@ func Require(cmd *cobra.Command, flags ...string) {
 	}
 }
 
+// together is how close signals are that mean the same.
+const together = 500 * time.Millisecond
+
 // Main runs a program until it ends by itself or is told to stop, and returns the code to end with.
 func Main(root *cobra.Command, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	context.AfterFunc(ctx, stop) // from here on a signal does what it does by itself: end the process
+	// After a moment a signal does what it does by itself: end the process. Those that come together are one: the death of
+	// a parent is told once for each of its threads, and Ctrl-C directly and by whoever started us.
+	context.AfterFunc(ctx, func() { time.AfterFunc(together, stop) })
 	return Execute(ctx, root, args)
 }
 

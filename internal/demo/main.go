@@ -22,7 +22,8 @@ func main() {
 	root := flag.String("root", ".", "the repository, with the programs in bin")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	// A second Ctrl-C ends the process at once; one that came both directly and from make is no second one.
+	context.AfterFunc(ctx, func() { time.AfterFunc(500*time.Millisecond, stop) })
 	d := &demo{show: newShow(os.Stdout), root: *root}
 	began := time.Now()
 	if err := d.run(ctx); err != nil {

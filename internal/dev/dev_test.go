@@ -56,7 +56,7 @@ func fakes(t *testing.T) dev.Config {
 
 func start(t *testing.T, cfg dev.Config) *running {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context())) // end waits for it
 	r := &running{cfg: cfg, out: &buffer{}, stop: cancel, done: make(chan error, 1)}
 	r.cfg.Out = r.out
 	go func() { r.done <- dev.Run(ctx, r.cfg) }()

@@ -19,7 +19,7 @@ const asChild = "DEV_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if log := os.Getenv(asChild); log != "" {
-		os.Exit(play(log, os.Args[1:]))
+		os.Exit(play(log, os.Args[1:])) //nolint:forbidigo // it is the main of a child
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -43,16 +43,18 @@ func play(log string, args []string) int {
 	}
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGTERM)
-	name, address, paths := args[0], "", map[string]func() string{}
+	var name, address string
+	paths := map[string]func() string{}
 	ok := func() string { return "ok" }
 	switch {
 	case args[0] == "driver":
-		fmt.Println("fake (it is a test)")
+		fmt.Fprintln(os.Stdout, "fake (it is a test)")
 		return 0
 	case args[0] == "purge":
 		did("purge " + filepath.Base(flag("--data-dir")))
 		return 0
 	case args[0] == "etcd":
+		name = "etcd"
 		address, paths["/health"] = strings.TrimPrefix(flag("--client-url"), "http://"), ok
 	case flag("--name") != "":
 		name, address, paths["/readyz"] = flag("--name"), flag("--http"), ok
@@ -61,12 +63,12 @@ func play(log string, args []string) int {
 		name, address = flag("--host"), flag("--listen")
 	}
 	if strings.Contains(strings.Join(args, " "), "--broken") {
-		fmt.Println("this flag breaks it")
+		fmt.Fprintln(os.Stdout, "this flag breaks it")
 		return 3
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
 	did("start " + name + " " + address)

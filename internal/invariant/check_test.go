@@ -121,42 +121,64 @@ func TestEachCorruptionIsFound(t *testing.T) {
 		{func(s snapshot) { s.leases["tasks/t2"] = 9 }, []string{"P6: tasks/t2 hangs on lease 9: it would vanish with it"}},
 		{func(s snapshot) { s.values["ports/p1"] = []byte("{") }, []string{"P6: ports/p1 cannot be read, so nobody can release it: unexpected end of JSON input"}},
 
-		{func(s snapshot) { change(s, "instances/i4", func(i *vm.Instance) { i.TaskState = vm.Pausing }) },
-			[]string{"P1: instance i4 is pausing without a task"}},
-		{func(s snapshot) { change(s, "instances/i2", func(i *vm.Instance) { i.TaskState = vm.Idle }) },
-			[]string{"P1: instance i2 is reserved for task t2 without a task_state"}},
+		{
+			func(s snapshot) { change(s, "instances/i4", func(i *vm.Instance) { i.TaskState = vm.Pausing }) },
+			[]string{"P1: instance i4 is pausing without a task"},
+		},
+		{
+			func(s snapshot) { change(s, "instances/i2", func(i *vm.Instance) { i.TaskState = vm.Idle }) },
+			[]string{"P1: instance i2 is reserved for task t2 without a task_state"},
+		},
 		{func(s snapshot) {
 			change(s, "instances/i4", func(i *vm.Instance) { i.Task, i.TaskState = "t9", vm.Pausing })
 		}, []string{"P6: instance i4 is reserved for task t9, which is not open"}},
 		{func(s snapshot) {
 			change(s, "instances/i4", func(i *vm.Instance) { i.Task, i.TaskState = "t2", vm.Pausing })
 		}, []string{"P1: instance i4 is reserved for task t2, which works on \"i2\""}},
-		{func(s snapshot) { change(s, "instances/i4", func(i *vm.Instance) { i.State = vm.Deleted }) },
-			[]string{"P6: instance i4 is deleted and still has a live record"}},
-		{func(s snapshot) { change(s, "ports/p1", func(p *vm.Port) { p.Task = "t9" }) },
-			[]string{"P6: port/p1 is reserved for task t9, which is not open"}},
-		{func(s snapshot) { change(s, "ports/p1", func(p *vm.Port) { p.Task = "t2" }) },
-			[]string{"P1: port/p1 is reserved for task t2, which does not name it"}},
-
-		{func(s snapshot) { change(s, "tasks/t2", func(t *vm.Task) { t.Status = vm.TaskFailed }) },
-			[]string{"P6: task t2 is failed and still among the open ones"}},
-		{func(s snapshot) { delete(s.values, "instances/i2"); delete(s.values, "names/instance/p/two") },
-			[]string{"P6: task t2 is open and its instance i2 does not exist"}},
-		{func(s snapshot) {
-			change(s, "instances/i2", func(i *vm.Instance) { i.Task, i.TaskState = "", vm.Idle; i.State = vm.Error })
+		{
+			func(s snapshot) { change(s, "instances/i4", func(i *vm.Instance) { i.State = vm.Deleted }) },
+			[]string{"P6: instance i4 is deleted and still has a live record"},
 		},
-			[]string{"P1: task t2 is open and its instance i2 is reserved for \"\""}},
+		{
+			func(s snapshot) { change(s, "ports/p1", func(p *vm.Port) { p.Task = "t9" }) },
+			[]string{"P6: port/p1 is reserved for task t9, which is not open"},
+		},
+		{
+			func(s snapshot) { change(s, "ports/p1", func(p *vm.Port) { p.Task = "t2" }) },
+			[]string{"P1: port/p1 is reserved for task t2, which does not name it"},
+		},
 
-		{func(s snapshot) { s.values["claims/t9"] = vm.Claim{Conductor: "c2"}; s.leases["claims/t9"] = 8 },
-			[]string{"P6: task t9 is claimed by conductor c2 and is not open"}},
-		{func(s snapshot) { s.values["claims/t2"] = vm.Claim{Conductor: "c2"}; s.leases["claims/t2"] = 8 },
-			[]string{"P1: task t2 is claimed by conductor c2 and is queued"}},
+		{
+			func(s snapshot) { change(s, "tasks/t2", func(t *vm.Task) { t.Status = vm.TaskFailed }) },
+			[]string{"P6: task t2 is failed and still among the open ones"},
+		},
+		{
+			func(s snapshot) { delete(s.values, "instances/i2"); delete(s.values, "names/instance/p/two") },
+			[]string{"P6: task t2 is open and its instance i2 does not exist"},
+		},
+		{
+			func(s snapshot) {
+				change(s, "instances/i2", func(i *vm.Instance) { i.Task, i.TaskState = "", vm.Idle; i.State = vm.Error })
+			},
+			[]string{"P1: task t2 is open and its instance i2 is reserved for \"\""},
+		},
+
+		{
+			func(s snapshot) { s.values["claims/t9"] = vm.Claim{Conductor: "c2"}; s.leases["claims/t9"] = 8 },
+			[]string{"P6: task t9 is claimed by conductor c2 and is not open"},
+		},
+		{
+			func(s snapshot) { s.values["claims/t2"] = vm.Claim{Conductor: "c2"}; s.leases["claims/t2"] = 8 },
+			[]string{"P1: task t2 is claimed by conductor c2 and is queued"},
+		},
 		{func(s snapshot) { delete(s.values, "locks/instance/i1") }, []string{"P1: task t1 is claimed and has not locked instance/i1"}},
-		{func(s snapshot) {
-			s.values["locks/port/p1"] = s.values["locks/volume/v1"]
-			s.leases["locks/port/p1"] = 7
+		{
+			func(s snapshot) {
+				s.values["locks/port/p1"] = s.values["locks/volume/v1"]
+				s.leases["locks/port/p1"] = 7
+			},
+			[]string{"P6: the lock on port/p1 is held for task t1, which does not work on it"},
 		},
-			[]string{"P6: the lock on port/p1 is held for task t1, which does not work on it"}},
 		{func(s snapshot) {
 			s.values["locks/port/p1"] = vm.Lock{Task: "t9", Conductor: "c1", Incarnation: "a1"}
 			s.leases["locks/port/p1"] = 7
@@ -165,15 +187,21 @@ func TestEachCorruptionIsFound(t *testing.T) {
 			s.values["locks/instance/i2"] = vm.Lock{Task: "t2", Conductor: "c1", Incarnation: "a1"}
 			s.leases["locks/instance/i2"] = 7
 		}, []string{"P1: the lock on instance/i2 is held for task t2, which nobody has claimed"}},
-		{func(s snapshot) {
-			change(s, "locks/volume/v1", func(l *vm.Lock) { l.Conductor, l.Incarnation = "c2", "b2" })
+		{
+			func(s snapshot) {
+				change(s, "locks/volume/v1", func(l *vm.Lock) { l.Conductor, l.Incarnation = "c2", "b2" })
+			},
+			[]string{"P1: the lock on volume/v1 is held by conductor c2 (b2) and its task t1 by c1 (a1)"},
 		},
-			[]string{"P1: the lock on volume/v1 is held by conductor c2 (b2) and its task t1 by c1 (a1)"}},
-		{func(s snapshot) { s.leases["locks/volume/v1"] = 8 },
-			[]string{"P1: the lock on volume/v1 hangs on lease 8 and the claim of its task t1 on 7"}},
+		{
+			func(s snapshot) { s.leases["locks/volume/v1"] = 8 },
+			[]string{"P1: the lock on volume/v1 hangs on lease 8 and the claim of its task t1 on 7"},
+		},
 
-		{func(s snapshot) { change(s, "volumes/v1", func(v *vm.Volume) { v.Task = "" }) },
-			[]string{`P1: task t1 is running and volume/v1 is reserved for ""`}},
+		{
+			func(s snapshot) { change(s, "volumes/v1", func(v *vm.Volume) { v.Task = "" }) },
+			[]string{`P1: task t1 is running and volume/v1 is reserved for ""`},
+		},
 		{func(s snapshot) { change(s, "volumes/v1", func(v *vm.Volume) { v.Task = "t3" }) }, []string{
 			`P1: task t1 is running and volume/v1 is reserved for "t3"`,
 			"P1: volume/v1 is reserved for task t3, which still waits",
@@ -182,22 +210,32 @@ func TestEachCorruptionIsFound(t *testing.T) {
 		{func(s snapshot) { change(s, "allocations/h1", func(a *vm.Allocations) { a.Sum = size }) }, []string{
 			"P6: host h1 says that {VCPUs:1 MemoryMiB:128 DiskGiB:1} is promised, and its instances have {VCPUs:2 MemoryMiB:256 DiskGiB:2}",
 		}},
-		{func(s snapshot) { promise(s, "h2", "i9", size) },
-			[]string{"P6: host h2 has room promised to instance i9, which does not exist"}},
-		{func(s snapshot) { promise(s, "h2", "i4", size) },
-			[]string{`P2: host h2 has room promised to instance i4, whose host is "h1"`}},
+		{
+			func(s snapshot) { promise(s, "h2", "i9", size) },
+			[]string{"P6: host h2 has room promised to instance i9, which does not exist"},
+		},
+		{
+			func(s snapshot) { promise(s, "h2", "i4", size) },
+			[]string{`P2: host h2 has room promised to instance i4, whose host is "h1"`},
+		},
 		{func(s snapshot) { promise(s, "h1", "i4", vm.Size{}) }, []string{
 			"P6: host h1 has {VCPUs:0 MemoryMiB:0 DiskGiB:0} promised to instance i4, which takes {VCPUs:1 MemoryMiB:128 DiskGiB:1}",
 		}},
 		{func(s snapshot) { delete(s.values, "allocations/h2") }, []string{"P2: instance i3 is on host h2, where nothing is promised"}},
-		{func(s snapshot) { s.values["allocations/h2"] = vm.Allocations{ID: "h2"} },
-			[]string{"P2: instance i3 is on host h2, where it has no room promised"}},
-		{func(s snapshot) { change(s, "instances/i4", func(i *vm.Instance) { i.Footprint = nil }) },
-			[]string{"P6: instance i4 is on host h1, which is not in its footprint: a delete would not look there"}},
+		{
+			func(s snapshot) { s.values["allocations/h2"] = vm.Allocations{ID: "h2"} },
+			[]string{"P2: instance i3 is on host h2, where it has no room promised"},
+		},
+		{
+			func(s snapshot) { change(s, "instances/i4", func(i *vm.Instance) { i.Footprint = nil }) },
+			[]string{"P6: instance i4 is on host h1, which is not in its footprint: a delete would not look there"},
+		},
 
 		{func(s snapshot) { s.values["observed/i9"] = vm.Observed{ID: "i9"} }, []string{"P6: instance i9 was observed and does not exist"}},
-		{func(s snapshot) { change(s, "observed/i4", func(o *vm.Observed) { o.Host = "h2" }) },
-			[]string{`P2: instance i4 was last seen running on host h2, and its host is "h1"`}},
+		{
+			func(s snapshot) { change(s, "observed/i4", func(o *vm.Observed) { o.Host = "h2" }) },
+			[]string{`P2: instance i4 was last seen running on host h2, and its host is "h1"`},
+		},
 
 		{func(s snapshot) { s.values["queue/volume/v1/t9"] = vm.Ticket{Task: "t9"} }, []string{"P6: task t9 has a ticket for volume/v1 and is not open"}},
 		{func(s snapshot) { s.values["queue/volume/v1/t1"] = vm.Ticket{Task: "t1"} }, []string{"P6: task t1 has a ticket for volume/v1 and is running"}},

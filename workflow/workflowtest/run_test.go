@@ -90,6 +90,7 @@ func build() workflow.Flow[*site] {
 }
 
 func check(t *testing.T, s *site, out workflow.Outcome) {
+	t.Helper()
 	switch {
 	case out.Result == workflow.Succeeded:
 		require.Equal(t, "h1", s.saved)

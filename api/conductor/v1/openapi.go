@@ -1,3 +1,4 @@
+// Package conductorv1 is the wire between users and conductors, and between the processes of a cluster.
 package conductorv1
 
 import _ "embed"

@@ -9,9 +9,10 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
+
+	"leasehold/internal/apijson"
 )
 
 // Format is how answers are printed.
@@ -96,17 +97,13 @@ func (p Printer) write(text string) error {
 	return nil
 }
 
-// marshal is compact JSON. protojson puts spaces here and there so that nobody depends on them; they are taken out.
+// marshal is compact JSON, as the REST API writes it.
 func marshal(m proto.Message) ([]byte, error) {
-	text, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	text, err := apijson.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("cannot print %s: %w", m.ProtoReflect().Descriptor().Name(), err)
 	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, text); err != nil {
-		return nil, fmt.Errorf("cannot print %s: %w", m.ProtoReflect().Descriptor().Name(), err)
-	}
-	return escape(compact.Bytes()), nil
+	return escape(text), nil
 }
 
 // escape writes the control characters that JSON lets stand, DEL to U+009F, as \u escapes: YAML refuses them, and

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,7 +21,11 @@ type plugin struct {
 	options string            // as after --opt
 	only    string            // the folder whose protos it gets; all when empty
 	renames map[string]string // what it writes, and where that belongs
+	numbers bool              // the API writes 64-bit integers as JSON numbers, and its page shall say so
 }
+
+// quotedInteger is how OpenAPI declares an int64 in the JSON form of protobuf, which writes it as a string.
+var quotedInteger = regexp.MustCompile(`"type": "string",(\s+)"format": "int64"`)
 
 // plugins in the order in which they run. Names of fields in OpenAPI are those of the records: snake_case.
 var plugins = []plugin{
@@ -32,6 +37,7 @@ var plugins = []plugin{
 		options: "allow_merge=true,merge_file_name=openapi,json_names_for_fields=false",
 		only:    "api/conductor/",
 		renames: map[string]string{"openapi.swagger.json": "api/conductor/v1/openapi.json"},
+		numbers: true,
 	},
 }
 
@@ -70,7 +76,11 @@ func (p plugin) run(ctx context.Context, files []*descriptorpb.FileDescriptorPro
 		if !strings.HasPrefix(name, "api/") {
 			return fmt.Errorf("cannot place %s of %s: it is outside api/; look at the go_package of its proto", name, p.tool)
 		}
-		made[name] = []byte(f.GetContent())
+		content := f.GetContent()
+		if p.numbers {
+			content = quotedInteger.ReplaceAllString(content, `"type": "integer",$1"format": "int64"`)
+		}
+		made[name] = []byte(content)
 	}
 	return nil
 }
