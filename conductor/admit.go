@@ -121,7 +121,7 @@ func (a *admission) drive(t *coord.Txn, task *vm.Task, set locks.Set) (*liveness
 	guard, writes := set.Claim(a.c.keys, s, task.ID, a.now)
 	t.If(guard).Then(writes...)
 	task.Status = vm.TaskRunning
-	task.Attempts = append(task.Attempts, vm.Attempt{Conductor: a.c.cfg.Name, Since: a.now, Why: whyAdmitted})
+	task.AddAttempt(vm.Attempt{Conductor: a.c.cfg.Name, Since: a.now, Why: whyAdmitted})
 	return s, nil
 }
 

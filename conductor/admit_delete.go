@@ -26,7 +26,7 @@ func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admit
 		return nil, err
 	}
 	if running != nil && running.Kind == vm.Delete {
-		return &Admitted{Instance: in, Task: running, Revision: found.mod, InstRev: found.mod}, nil
+		return a.join(ctx, found, running, rmod)
 	}
 	set, err := closure(in)
 	if err != nil {
@@ -67,6 +67,26 @@ func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admit
 		}
 	}
 	return out, err
+}
+
+// join answers a delete with the one that runs already. Its idempotency key, when it has one, stands for that task from
+// now on. P5
+func (a *admission) join(ctx context.Context, found *foundInstance, running *vm.Task, mod int64) (*Admitted, error) {
+	if used, err := a.keyUsed(ctx); used != nil || err != nil {
+		return used, err
+	}
+	if a.order.Key != "" {
+		key := a.c.keys.Request(a.order.Project, a.order.Key)
+		t := &coord.Txn{Name: "delete.join"}
+		t.If(coord.Absent(key), coord.Unchanged(a.c.keys.Task(running.ID), mod))
+		t.Then(coord.Put(key, vm.Request{
+			Schema: vm.Schema, Task: running.ID, Instance: found.rec.ID, Digest: a.digest, At: a.now,
+		}).Witness())
+		if _, err := a.c.store.Commit(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return &Admitted{Instance: found.rec, Task: running, Revision: found.mod, InstRev: found.mod}, nil
 }
 
 // preempt adds to the delete's admission what closes the running task. The delete inherits the hosts it touched and what

@@ -18,9 +18,15 @@ func (c *Conductor) Cancel(ctx context.Context, id vm.TaskID, by string) (*vm.Ta
 	for range admitTries {
 		kv, err := c.store.Get(ctx, c.keys.Task(id))
 		if errors.Is(err, coord.ErrNotFound) {
+			if err := c.catchUp(ctx); err != nil { // or the cache would show it open
+				return nil, err
+			}
 			task, _, err := c.findTask(ctx, id)
 			if err != nil {
 				return nil, err
+			}
+			if task.EndedAt == nil {
+				continue
 			}
 			return nil, &vm.Refusal{Why: vm.ReasonTooLate, Task: id, Since: *task.EndedAt, Message: fmt.Sprintf(
 				"cannot cancel task %s: it %s at %s", id, task.Status, task.EndedAt.Format(time.RFC3339))}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"leasehold/coord"
+	"leasehold/liveness"
 	"leasehold/locks"
 	"leasehold/vm"
 )
@@ -28,28 +30,47 @@ func (o *orphans) queueChanged(ch coord.Change) bool {
 	}
 }
 
-// lookAtQueues schedules every task that could begin now, each at the one conductor whose turn it is. Only heads of queues
-// are looked at, so a hundred waiters cost what one does.
+// queues is what orphans knows of the queues.
+type queues struct {
+	changed atomic.Bool // since the last look, so one look answers any number of changes
+	heads   atomic.Pointer[locks.Heads]
+}
+
+// noteQueues has the queues looked at soon. It is all that the cache's goroutine does for them.
+func (o *orphans) noteQueues() {
+	o.queues.changed.Store(true)
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// lookAtQueues, when something changed, schedules every task that could begin now, each at the one conductor whose turn it
+// is. Every ticket is read once and only the heads are looked at closer, so a hundred waiters cost what one does.
 func (o *orphans) lookAtQueues() {
-	if o.c.cache.Count(coord.Queue) == 0 {
+	if !o.queues.changed.Swap(false) {
 		return
 	}
-	for _, id := range o.c.queue.Heads(o.c.keys) {
-		if task, _, ok := o.c.eligible(id); ok {
-			o.look(task.ID, o.delay(task.ID))
+	heads := o.c.queue.Heads(o.c.keys)
+	o.queues.heads.Store(&heads)
+	serving := o.c.members.Serving()
+	for _, id := range heads.Tasks() {
+		if _, _, ok := o.eligible(id); ok {
+			o.look(id, time.Duration(liveness.Rank(string(id), o.c.cfg.Name, serving))*rankDelay)
 		}
 	}
 }
 
-// eligible says whether, in the cache, a waiting task is first in every queue it stands in and all it waits for is free.
-func (c *Conductor) eligible(id vm.TaskID) (*vm.Task, *coord.Entry, bool) {
-	task, e, ok := coord.Load[vm.Task](c.cache, c.keys.Task(id))
-	if !ok || task.Status != vm.TaskWaiting {
+// eligible says whether, in the cache, a waiting task is first in every queue it stands in, as of the last look, and all it
+// waits for is free. One that the look was too early for is found by the next.
+func (o *orphans) eligible(id vm.TaskID) (*vm.Task, *coord.Entry, bool) {
+	heads := o.queues.heads.Load()
+	task, e, ok := coord.Load[vm.Task](o.c.cache, o.c.keys.Task(id))
+	if !ok || task.Status != vm.TaskWaiting || heads == nil || !heads.First(task.Shared, id) {
 		return nil, nil, false
 	}
 	for _, r := range task.Shared {
-		v, _, found := coord.Load[vm.Volume](c.cache, c.keys.Record(r))
-		if _, first := c.queue.Ahead(c.keys, r, id); !first || !found || v.Task != "" {
+		if v, _, found := coord.Load[vm.Volume](o.c.cache, o.c.keys.Record(r)); !found || v.Task != "" {
 			return nil, nil, false
 		}
 	}
@@ -59,19 +80,19 @@ func (c *Conductor) eligible(id vm.TaskID) (*vm.Task, *coord.Entry, bool) {
 // grant starts a waiting task: its tickets become reservations, claim and locks in one transaction. A waiting task starts
 // in no other way.
 func (o *orphans) grant(ctx context.Context, id vm.TaskID) {
+	task, te, ok := o.eligible(id)
+	if !ok {
+		return // whatever makes it eligible has the queues looked at again
+	}
 	s := o.c.keeper.Current()
 	if s == nil || s.Trusted() != nil || !o.c.hasRoom() {
 		o.look(id, rankDelay)
 		return
 	}
-	task, te, ok := o.c.eligible(id)
-	if !ok {
-		return
-	}
 	now := time.Now().UTC()
 	next := task.Clone()
 	next.Status, next.Waiting, next.UpdatedAt = vm.TaskRunning, nil, now
-	next.Attempts = append(next.Attempts, vm.Attempt{Conductor: o.c.cfg.Name, Since: now, Why: whyGranted})
+	next.AddAttempt(vm.Attempt{Conductor: o.c.cfg.Name, Since: now, Why: whyGranted})
 
 	t := &coord.Txn{Name: "grant"}
 	t.If(o.c.generation().guard, coord.Unchanged(te.Key, te.Mod))
@@ -91,8 +112,7 @@ func (o *orphans) grant(ctx context.Context, id vm.TaskID) {
 	t.If(guard).Then(coord.Put(te.Key, next).Witness()).Then(writes...)
 	t.Then(locks.Dequeue(o.c.keys, task.Shared, id)...)
 
-	defer o.pending(id)()
-	rev, err := o.c.store.Commit(ctx, t)
+	rev, err := o.c.store.Commit(s.Context(), t)
 	if conflict, refused := errors.AsType[*coord.ConflictError](err); refused {
 		o.c.log.Debug("did not grant", "task", id, "changed", conflict.Failed)
 		return

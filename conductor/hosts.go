@@ -94,16 +94,12 @@ func (c *Conductor) registerHost(ctx context.Context, req *conductorv1.RegisterR
 		return nil, vm.Refuse(vm.ReasonInvalidArgument,
 			"cannot register host %q: it needs a name of letters, digits, dot, dash, underscore, a data directory id and an address", req.GetHost())
 	}
-	epoch, err := c.giveEpoch(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	lease, err := c.leases.Grant(ctx, c.cfg.HostTTL)
+	host, err := c.enrol(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	resp := &conductorv1.RegisterResponse{
-		Epoch: epoch, Lease: lease, Ttl: durationpb.New(c.cfg.HostTTL), Generation: c.generation().Generation,
+		Epoch: host.Epoch, Lease: host.Lease, Ttl: durationpb.New(c.cfg.HostTTL), Generation: c.generation().Generation,
 	}
 	for _, m := range req.GetMachines() {
 		v, err := c.judge(ctx, vm.HostName(req.GetHost()), m)
@@ -112,13 +108,14 @@ func (c *Conductor) registerHost(ctx context.Context, req *conductorv1.RegisterR
 		}
 		resp.Verdicts = append(resp.Verdicts, v)
 	}
-	c.log.Info("host registered", "host", req.GetHost(), "epoch", epoch, "machines", len(req.GetMachines()))
+	c.log.Info("host registered", "host", req.GetHost(), "epoch", host.Epoch, "machines", len(req.GetMachines()))
 	return resp, nil
 }
 
-// giveEpoch writes the host's record. The epoch grows with each data directory, which has lost the fences and tombstones
-// of the one before, and with each boot, which has lost the guests. A second directory under a living name is refused.
-func (c *Conductor) giveEpoch(ctx context.Context, req *conductorv1.RegisterRequest) (int64, error) {
+// enrol writes the host's record with a new lease and the epoch. The epoch grows with each data directory, which has lost
+// the fences and tombstones of the one before, and with each boot, which has lost the guests. A second directory under a
+// living name is refused.
+func (c *Conductor) enrol(ctx context.Context, req *conductorv1.RegisterRequest) (*vm.Host, error) {
 	name := vm.HostName(req.GetHost())
 	key, alive := c.keys.Host(name), c.keys.AliveCompute(name)
 	for range admitTries {
@@ -128,10 +125,10 @@ func (c *Conductor) giveEpoch(ctx context.Context, req *conductorv1.RegisterRequ
 		switch {
 		case errors.Is(err, coord.ErrNotFound):
 		case err != nil:
-			return 0, err
+			return nil, err
 		default:
 			if err := kv.Decode(&host); err != nil {
-				return 0, err
+				return nil, err
 			}
 		}
 		t := &coord.Txn{Name: "host.register"}
@@ -140,15 +137,14 @@ func (c *Conductor) giveEpoch(ctx context.Context, req *conductorv1.RegisterRequ
 		if fresh {
 			_, err := c.store.Get(ctx, alive)
 			if err == nil {
-				return 0, vm.Refuse(vm.ReasonAlreadyExists,
+				return nil, vm.Refuse(vm.ReasonAlreadyExists,
 					"cannot register host %s: another data directory lives under that name; stop that agent, or choose another name", name)
 			}
 			if !errors.Is(err, coord.ErrNotFound) {
-				return 0, err
+				return nil, err
 			}
 			t.If(coord.Absent(alive))
 		}
-		was := host
 		if fresh || host.Boot != req.GetBootId() {
 			host.Epoch = max(host.Epoch, req.GetEpoch()) + 1
 		}
@@ -157,8 +153,8 @@ func (c *Conductor) giveEpoch(ctx context.Context, req *conductorv1.RegisterRequ
 		host.Capacity = vm.Size{
 			VCPUs: int(req.GetVcpus()), MemoryMiB: vm.MiB(req.GetMemoryMib()), DiskGiB: vm.GiB(req.GetDiskGib()),
 		}
-		if host == was {
-			return host.Epoch, nil
+		if host.Lease, err = c.leases.Grant(ctx, c.cfg.HostTTL); err != nil {
+			return nil, err
 		}
 		host.UpdatedAt = now
 		t.Then(coord.Put(key, host).Witness())
@@ -166,9 +162,9 @@ func (c *Conductor) giveEpoch(ctx context.Context, req *conductorv1.RegisterRequ
 		if _, conflict := errors.AsType[*coord.ConflictError](err); conflict {
 			continue
 		}
-		return host.Epoch, err
+		return &host, err
 	}
-	return 0, vm.Refuse(vm.ReasonLocked, "cannot register host %s: its record kept changing; try again", name)
+	return nil, vm.Refuse(vm.ReasonLocked, "cannot register host %s: its record kept changing; try again", name)
 }
 
 // Verdicts on machines that a host has found.
@@ -268,19 +264,15 @@ func (c *Conductor) activateHost(ctx context.Context, req *conductorv1.ActivateR
 	if err := kv.Decode(&host); err != nil {
 		return err
 	}
-	if host.Epoch != req.GetEpoch() || host.DataDir != req.GetDataDirId() {
+	// One that arrives late must not hang the alive key back on a lease that was replaced since.
+	if host.Epoch != req.GetEpoch() || host.DataDir != req.GetDataDirId() || host.Lease != req.GetLease() {
 		return vm.Refuse(vm.ReasonNotFound, "cannot activate host %s: it was registered anew with epoch %d; register again", name, host.Epoch)
 	}
-	// A first try that arrives late must not hang the alive key back on a lease that was replaced since.
-	was, err := c.store.Get(ctx, c.keys.AliveCompute(name))
-	if err != nil && !errors.Is(err, coord.ErrNotFound) {
-		return err
-	}
 	t := &coord.Txn{Name: "host.activate"}
-	t.If(coord.Unchanged(key, kv.Mod), coord.Unchanged(c.keys.AliveCompute(name), was.Mod))
+	t.If(coord.Unchanged(key, kv.Mod))
 	t.Then(coord.PutLeased(c.keys.AliveCompute(name), vm.AliveCompute{
 		Schema: vm.Schema, ID: name, Name: name, Address: req.GetAddress(), Epoch: host.Epoch, Driver: host.Driver,
-		Started: time.Now().UTC(),
+		Started: time.Now().UTC(), Generation: c.generation().Generation,
 	}, req.GetLease()).Witness())
 	_, err = c.store.Commit(ctx, t)
 	_, conflict := errors.AsType[*coord.ConflictError](err)
@@ -293,11 +285,21 @@ func (c *Conductor) activateHost(ctx context.Context, req *conductorv1.ActivateR
 	return err
 }
 
-// Heartbeat renews the host's lease, whichever conductor granted it.
+// Heartbeat renews the host's lease, whichever conductor granted it. A host that registered with a store of another
+// generation is told to register again: it would refuse every fence of this one.
 func (s *cluster) Heartbeat(ctx context.Context, req *conductorv1.HeartbeatRequest) (*conductorv1.HeartbeatResponse, error) {
-	err := s.c.leases.KeepAlive(ctx, vm.HostName(req.GetHost()), req.GetEpoch(), req.GetLease())
-	if err != nil {
+	host := vm.HostName(req.GetHost())
+	renew := s.c.leases.KeepAlive
+	if req.GetRegistering() {
+		renew = s.c.leases.Renew
+	}
+	if err := renew(ctx, host, req.GetEpoch(), req.GetLease()); err != nil {
 		return nil, rpc.ToStatus(err)
+	}
+	if a, ok := s.c.hosts.alive(host); ok && !req.GetRegistering() && a.Generation != s.c.generation().Generation {
+		return nil, rpc.ToStatus(vm.Refuse(vm.ReasonNotFound,
+			"cannot renew the lease of host %s: the store has generation %d, it registered with %d; register again",
+			host, s.c.generation().Generation, a.Generation))
 	}
 	return &conductorv1.HeartbeatResponse{Ttl: durationpb.New(s.c.cfg.HostTTL)}, nil
 }

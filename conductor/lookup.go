@@ -85,21 +85,23 @@ func (c *Conductor) ResolveInstance(ctx context.Context, project vm.ProjectName,
 		}
 		return vm.InstanceID(owner.ID), nil
 	}
-	if id, err := c.resolvePrefix(coord.Instances, vm.KindInstance, typed, project); id != "" || err != nil {
-		return vm.InstanceID(id), err
+	// A name that this cache does not know yet must not be taken for part of another instance's id.
+	if validName(typed) {
+		kv, err := c.store.Get(ctx, c.keys.Name(vm.KindInstance, project, typed))
+		if err == nil {
+			var owner nameOwner
+			err = kv.Decode(&owner)
+			return vm.InstanceID(owner.ID), err
+		}
+		if !errors.Is(err, coord.ErrNotFound) {
+			return "", err
+		}
 	}
-	if !validName(typed) {
-		return "", notFound(vm.KindInstance, typed)
+	id, err := c.resolvePrefix(coord.Instances, vm.KindInstance, typed, project)
+	if id == "" && err == nil {
+		err = notFound(vm.KindInstance, typed)
 	}
-	kv, err := c.store.Get(ctx, c.keys.Name(vm.KindInstance, project, typed))
-	if errors.Is(err, coord.ErrNotFound) {
-		return "", notFound(vm.KindInstance, typed)
-	}
-	if err != nil {
-		return "", err
-	}
-	var owner nameOwner
-	return vm.InstanceID(owner.ID), kv.Decode(&owner)
+	return vm.InstanceID(id), err
 }
 
 const shortestPrefix = 4

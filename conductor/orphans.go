@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"leasehold/coord"
 	"leasehold/locks"
 	"leasehold/vm"
@@ -29,6 +31,7 @@ type orphans struct {
 	due      map[vm.TaskID]time.Time
 	inFlight map[vm.TaskID]int // admissions and takeovers whose commit has not answered
 	avoided  map[vm.TaskID]time.Time
+	queues   queues
 	wake     chan struct{}
 }
 
@@ -50,14 +53,14 @@ func (o *orphans) changed(changes []coord.Change) {
 			switch {
 			case o.orphaned(id):
 				o.look(id, o.delay(id))
-			case ch.Table == coord.Claims && ch.Now != nil:
-				o.look(id, 0) // perhaps a claim of ours without a worker
+			case ch.Table == coord.Claims && ch.Now != nil && o.ours(ch.Now) && o.c.workers.get(id) == nil:
+				o.look(id, 0) // a commit that has not answered yet, or a claim without a worker
 			}
 		default:
 		}
 	}
 	if queues {
-		o.lookAtQueues()
+		o.noteQueues()
 	}
 }
 
@@ -104,34 +107,57 @@ func (o *orphans) look(id vm.TaskID, in time.Duration) {
 	}
 }
 
-// pending marks a task whose claim may appear before its commit has answered; the returned function ends that, and has
-// the task looked at in case the answer was lost.
+// pending marks a task whose claim may appear before its commit has answered; the returned function ends that.
 func (o *orphans) pending(id vm.TaskID) (done func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.inFlight[id]++
-	return func() {
-		o.mu.Lock()
-		if o.inFlight[id]--; o.inFlight[id] == 0 {
-			delete(o.inFlight, id)
-		}
-		o.mu.Unlock()
-		if o.c.workers.get(id) == nil {
-			o.look(id, 0)
-		}
+	return func() { o.landed(id) }
+}
+
+// landed ends what pending began. Without a worker the task is looked at again, in case the answer was lost: not at once,
+// because then the cache would not know more than before.
+func (o *orphans) landed(id vm.TaskID) {
+	o.mu.Lock()
+	if o.inFlight[id]--; o.inFlight[id] == 0 {
+		delete(o.inFlight, id)
+	}
+	o.mu.Unlock()
+	if o.c.workers.get(id) == nil && (o.orphaned(id) || o.unattended(id)) {
+		o.look(id, rankDelay)
 	}
 }
 
+// unattended says whether, in the cache, a task is claimed by this very session. Asked of one without a worker.
+func (o *orphans) unattended(id vm.TaskID) bool {
+	e, ok := o.c.cache.Entry(o.c.keys.Claim(id))
+	return ok && o.ours(e)
+}
+
+// ours says whether a claim hangs on this session's lease.
+func (o *orphans) ours(claim *coord.Entry) bool {
+	s := o.c.keeper.Current()
+	return s != nil && claim.Lease == s.Lease()
+}
+
+// mendAtOnce is how many orphans are mended at the same time: one transaction that hangs must not keep the others waiting,
+// and a conductor that dies may leave thousands.
+const mendAtOnce = 32
+
 // run looks at what is due until ctx ends.
 func (o *orphans) run(ctx context.Context) error {
+	var mending errgroup.Group
+	mending.SetLimit(mendAtOnce)
+	defer mending.Wait() //nolint:errcheck // they return none
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		o.lookAtQueues()
 		ready, next := o.ready()
 		for _, id := range ready {
-			o.mend(ctx, id)
+			mending.Go(func() error { o.mend(ctx, id); return nil })
 		}
 		timer.Reset(next)
 		select {
@@ -171,25 +197,39 @@ func (o *orphans) sweep() {
 	}
 	for _, e := range o.c.cache.Entries(coord.Claims) {
 		_, rest, _ := o.c.keys.Split(e.Key)
-		o.look(vm.TaskID(rest), 0)
+		if o.ours(e) {
+			o.look(vm.TaskID(rest), 0)
+		}
 	}
-	o.lookAtQueues()
+	o.noteQueues()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	maps.DeleteFunc(o.avoided, func(_ vm.TaskID, until time.Time) bool { return time.Now().After(until) })
 }
 
-// mend takes an orphan over, or releases a claim of ours that has no worker.
+// mend takes an orphan over, or releases a claim of ours that has no worker. What did not work is tried again after a
+// pause, if nothing has changed by then that makes it unnecessary.
 func (o *orphans) mend(ctx context.Context, id vm.TaskID) {
-	o.mu.Lock()
-	busy := o.inFlight[id] > 0
-	o.mu.Unlock()
-	if busy || o.c.workers.get(id) != nil {
+	if o.c.workers.get(id) != nil {
+		if o.orphaned(id) { // its old worker is about to leave
+			o.look(id, rankDelay)
+		}
 		return
 	}
-	switch claim, e, ok := coord.Load[vm.Claim](o.c.cache, o.c.keys.Claim(id)); {
-	case ok:
-		o.release(ctx, id, claim, e)
+	o.mu.Lock()
+	busy := o.inFlight[id] > 0
+	if !busy {
+		o.inFlight[id]++
+	}
+	o.mu.Unlock()
+	if busy {
+		return
+	}
+	defer o.landed(id)
+	switch e, claimed := o.c.cache.Entry(o.c.keys.Claim(id)); {
+	case claimed && o.ours(e):
+		o.release(ctx, id, e)
+	case claimed:
 	case o.orphaned(id):
 		o.takeOver(ctx, id)
 	default:
@@ -198,11 +238,7 @@ func (o *orphans) mend(ctx context.Context, id vm.TaskID) {
 }
 
 // release gives up a claim of this session that no worker stands behind: a commit that answered too late, or a panic.
-func (o *orphans) release(ctx context.Context, id vm.TaskID, claim *vm.Claim, e *coord.Entry) {
-	s := o.c.keeper.Current()
-	if s == nil || claim.Incarnation != s.Incarnation() {
-		return
-	}
+func (o *orphans) release(ctx context.Context, id vm.TaskID, e *coord.Entry) {
 	task, te, ok := coord.Load[vm.Task](o.c.cache, o.c.keys.Task(id))
 	if !ok {
 		return
@@ -240,7 +276,7 @@ func (o *orphans) takeOver(ctx context.Context, id vm.TaskID) {
 	next := task.Clone()
 	o.c.signLast(next, te.Mod)
 	next.Status, next.UpdatedAt = vm.TaskRunning, now
-	next.Attempts = append(next.Attempts, vm.Attempt{Conductor: o.c.cfg.Name, Since: now, Why: why})
+	next.AddAttempt(vm.Attempt{Conductor: o.c.cfg.Name, Since: now, Why: why})
 
 	t := &coord.Txn{Name: "takeover"}
 	t.If(o.c.generation().guard, coord.Unchanged(te.Key, te.Mod))
@@ -252,8 +288,7 @@ func (o *orphans) takeOver(ctx context.Context, id vm.TaskID) {
 	guard, writes := set.Claim(o.c.keys, s, id, now)
 	t.If(guard).Then(coord.Put(te.Key, next).Witness()).Then(writes...)
 
-	defer o.pending(id)()
-	rev, err := o.c.store.Commit(ctx, t)
+	rev, err := o.c.store.Commit(s.Context(), t)
 	if conflict, refused := errors.AsType[*coord.ConflictError](err); refused {
 		o.c.log.Debug("did not take over", "task", id, "changed", conflict.Failed)
 		return // somebody was faster, or the cache was late: its next change brings the task back here

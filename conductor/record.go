@@ -219,7 +219,7 @@ func (w *worker) handBack(why string) {
 	task := w.work.Task
 	task.Status, task.UpdatedAt = vm.TaskQueued, now
 	if n := len(task.Attempts); n > 0 {
-		task.Attempts[n-1].Why += "; handed back: " + why
+		task.Attempts[n-1].Why += "; handed back: " + vm.Short(why)
 	}
 	err := w.commit("handback", func(t *coord.Txn) {
 		w.sign()
@@ -303,7 +303,7 @@ func stepsOf(log workflow.Log, before []vm.Step, host vm.HostName) []vm.Step {
 	steps := make([]vm.Step, 0, len(log))
 	for i, e := range log {
 		s := vm.Step{
-			Name: e.Step, Status: vm.StepStatus(e.Status), Error: e.Error, Reason: vm.Reason(e.Reason), Try: e.Try,
+			Name: e.Step, Status: vm.StepStatus(e.Status), Error: vm.Short(e.Error), Reason: vm.Reason(e.Reason), Try: e.Try,
 			StartedAt: e.StartedAt, Host: host,
 		}
 		if i < len(before) && before[i].Name == e.Step && before[i].Host != "" {

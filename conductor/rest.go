@@ -108,6 +108,11 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.stream(w, r, found, vars)
 		return
 	}
+	if found.rpc.Name() != "WaitTask" {
+		ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
 	h.mux.ServeHTTP(w, r)
 }
 

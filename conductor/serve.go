@@ -33,6 +33,9 @@ const (
 	maxRequest = 1 << 20
 	// serveGrace is for calls that are being answered when the servers stop. Work has its own grace period, before.
 	serveGrace = 3 * time.Second
+	// answerWithin is how long a call waits for a store that does not answer before it says so. Three elections of etcd
+	// with default timers; what the store answers later is found by whoever asks again with the same idempotency key.
+	answerWithin = 10 * time.Second
 	// pingEvery is the most often that a client may ask whether the connection lives. Ours do it each 5 s; their clocks
 	// and the network may bring two closer together.
 	pingEvery = 4 * time.Second
@@ -185,6 +188,11 @@ func (s *servers) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo
 	}
 	ctx, end := s.bound(ctx)
 	defer end()
+	if patient := info.FullMethod == conductorv1.Conductor_WaitTask_FullMethodName; !patient {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, answerWithin)
+		defer cancel()
+	}
 	return handle(ctx, req)
 }
 

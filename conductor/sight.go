@@ -150,8 +150,7 @@ func (c *Conductor) note(ctx context.Context, host vm.HostName, id vm.InstanceID
 	if known {
 		mod = we.Mod
 		same := was.PowerState == now.PowerState && was.Detail == now.Detail && was.Host == now.Host
-		older := was.Epoch > now.Epoch || was.Fence.Compare(now.Fence) > 0
-		if same || older {
+		if same || !now.Newer(*was) {
 			return true
 		}
 	}

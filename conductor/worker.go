@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,6 +86,7 @@ func (c *Conductor) begin(s *liveness.Session, held locks.Held, task *vm.Task, t
 		defer close(w.done)
 		defer c.workers.remove(w)
 		defer w.stop(nil)
+		defer w.recovered()
 		if !ok {
 			w.log.Error("no such kind of task, leaving it to another conductor")
 			w.handBack("this conductor does not know the kind " + string(task.Kind))
@@ -134,12 +137,41 @@ func (w *worker) prepare() error {
 	if w.why != whyTakeover {
 		return nil
 	}
-	for _, host := range w.work.Task.Hosts {
+	for _, host := range w.toFence() {
 		if _, err := w.Fence(w.ctx, host, w.kind.Verb == vm.Delete, func(workflow.Progress) {}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// toFence are the hosts that a takeover fences before it looks at anything: all that may hold something of the instance,
+// down or not, and of those that the task touched and has confirmed clean, the ones that can be asked. There a late command
+// finds nothing to act on, so they are not waited for.
+func (w *worker) toFence() []vm.HostName {
+	var must []vm.HostName
+	if in := w.work.Instance; in != nil {
+		must = slices.Clone(in.Footprint)
+		if in.Host != "" && !slices.Contains(must, in.Host) {
+			must = append(must, in.Host)
+		}
+	}
+	for _, h := range w.work.Task.Hosts {
+		if !slices.Contains(must, h) && w.c.hostAlive(h) {
+			must = append(must, h)
+		}
+	}
+	return must
+}
+
+// recovered keeps a panic outside of the flow's own functions, where the engine cannot catch it, from ending the process
+// and the next one after it: the task is left to another conductor, or another version.
+func (w *worker) recovered() {
+	if p := recover(); p != nil {
+		w.log.Error("internal error: panic while driving a task", "panic", p, "stack", string(debug.Stack()))
+		w.c.orphans.avoid(w.work.Task.ID)
+		w.handBack(fmt.Sprintf("internal error: panic: %v", p))
+	}
 }
 
 // cancel tells the flow that a user asked it to stop.

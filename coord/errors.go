@@ -58,7 +58,7 @@ func (e *TooWideError) Reason() vm.Reason { return vm.ReasonInvalidArgument }
 
 // storeError is an error of etcd that answers store_unavailable to a user.
 type storeError struct {
-	kind  error // ErrUnknown or ErrUnavailable
+	kind  error // ErrUnknown, ErrUnavailable or ErrLeaseGone
 	what  string
 	cause error
 }

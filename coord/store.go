@@ -138,7 +138,7 @@ func (s *Store) commit(ctx context.Context, t *Txn, attempt, witness string,
 			}
 			return 0, conflict
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
-			return 0, fmt.Errorf("cannot %s: %w", t.Name, ErrLeaseGone)
+			return 0, &storeError{ErrLeaseGone, t.Name, err}
 		case definite(err):
 			return 0, fmt.Errorf("internal error: cannot %s: %w", t.Name, err)
 		case ctx.Err() != nil:

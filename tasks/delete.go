@@ -30,8 +30,8 @@ func remove() Kind {
 // command that is still on its way brings it back. P2, P6
 func teardown(ctx context.Context, w *Work, beat workflow.Beat) error {
 	for _, host := range slices.Clone(w.Instance.Footprint) {
-		// Only a preempted task can have left work that is still going on there.
-		if w.Task.Cancels != "" {
+		// A preempted task may have left work that is still going on there, and so may a try of this one that was given up.
+		if w.Task.Cancels != "" || w.triedBefore() {
 			if _, err := w.Fence(ctx, host, true, beat); err != nil {
 				return stubborn(err)
 			}
@@ -50,6 +50,12 @@ func teardown(ctx context.Context, w *Work, beat workflow.Beat) error {
 		}
 	}
 	return nil
+}
+
+// triedBefore says whether the step that is under way has failed before.
+func (w *Work) triedBefore() bool {
+	n := len(w.Task.Steps)
+	return n > 0 && w.Task.Steps[n-1].Try > 1
 }
 
 // stubborn makes a refusal one more try, because a delete never gives up (P4). What says that this conductor is not the

@@ -1,7 +1,9 @@
 package vm
 
 import (
+	"cmp"
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -87,6 +89,11 @@ type Observed struct {
 	SeenAt     time.Time  `json:"seen_at"`
 }
 
+// Newer says whether o was seen after was: by epoch, then fence, then sequence.
+func (o Observed) Newer(was Observed) bool {
+	return cmp.Or(cmp.Compare(o.Epoch, was.Epoch), o.Fence.Compare(was.Fence), cmp.Compare(o.Sequence, was.Sequence)) > 0
+}
+
 // Volume, Port and Network are records whose own life is still to be built; what belongs to an instance is locked with it.
 type Volume struct {
 	Schema      int          `json:"schema"`
@@ -160,6 +167,7 @@ type Host struct {
 	DataDir   string    `json:"data_dir_id"` // identity of the agent's data directory
 	Epoch     int64     `json:"epoch"`       // grows with each new data directory and each boot of the machine
 	Boot      string    `json:"boot_id"`     // the kernel's boot id when the epoch was given
+	Lease     int64     `json:"lease"`       // of the newest registration: the only one that may be activated
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 }
@@ -187,7 +195,8 @@ type Task struct {
 	Hosts      []HostName      `json:"hosts"` // touched, or about to be: fenced by a takeover
 	Params     json.RawMessage `json:"params,omitempty"`
 	Steps      []Step          `json:"steps"`
-	Attempts   []Attempt       `json:"attempts"`
+	Attempts   []Attempt       `json:"attempts"` // the first and the newest ones, see AddAttempt
+	Dropped    int             `json:"attempts_dropped,omitempty"`
 	Progress   *Progress       `json:"progress,omitempty"`
 	Waiting    *Wait           `json:"waiting,omitempty"` // why it does not move, when it does not
 	Prior      State           `json:"prior,omitempty"`   // vm_state at admission
@@ -198,6 +207,27 @@ type Task struct {
 	CreatedAt  time.Time       `json:"created_at"`
 	UpdatedAt  time.Time       `json:"updated_at"`
 	EndedAt    *time.Time      `json:"ended_at,omitempty"`
+}
+
+// keptAttempts bounds the record of a task that is handed from conductor to conductor for days.
+const keptAttempts = 16
+
+// AddAttempt notes that another conductor has its turn. Of many attempts the first and the newest are kept.
+func (t *Task) AddAttempt(a Attempt) {
+	t.Attempts = append(t.Attempts, a)
+	if over := len(t.Attempts) - keptAttempts; over > 0 {
+		t.Attempts = append(t.Attempts[:1], t.Attempts[1+over:]...)
+		t.Dropped += over
+	}
+}
+
+// Short cuts what a hypervisor or a network said to a length that a record can bear many times.
+func Short(message string) string {
+	const most = 300
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most], "") + " ..."
 }
 
 // StepStatus says how far a step is. An intent is durable before its effect: a step found doing may have had any effect.
@@ -314,6 +344,8 @@ type AliveCompute struct {
 	Epoch   int64     `json:"epoch"`
 	Driver  string    `json:"driver"`
 	Started time.Time `json:"started"`
+	// Generation is that of the store which the host registered with: its agent takes no fence of another.
+	Generation int64 `json:"generation"`
 }
 
 // Request is the value of requests/<project>/<key> in the log: what an idempotency key stands for.

@@ -63,7 +63,7 @@ func TestShowAsJSONHasEveryFieldUnderItsOwnName(t *testing.T) {
 	i := parse(t, got.out)
 	require.Equal(t, "active", i["vm_state"])
 	require.Contains(t, i, "task_state", "fields without a value are present")
-	require.Equal(t, float64(7), i["revision"])
+	require.InDelta(t, 7, i["revision"], 0)
 }
 
 func TestShowAsYAML(t *testing.T) {

@@ -511,6 +511,7 @@ type HeartbeatRequest struct {
 	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
 	Epoch         int64                  `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Lease         int64                  `protobuf:"varint,3,opt,name=lease,proto3" json:"lease,omitempty"`
+	Registering   bool                   `protobuf:"varint,4,opt,name=registering,proto3" json:"registering,omitempty"` // between Register and Activate: the lease is renewed, and nothing is said of the alive key
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -564,6 +565,13 @@ func (x *HeartbeatRequest) GetLease() int64 {
 		return x.Lease
 	}
 	return 0
+}
+
+func (x *HeartbeatRequest) GetRegistering() bool {
+	if x != nil {
+		return x.Registering
+	}
+	return false
 }
 
 type HeartbeatResponse struct {
@@ -764,11 +772,12 @@ const file_api_conductor_v1_cluster_proto_rawDesc = "" +
 	"\x05lease\x18\x03 \x01(\x03R\x05lease\x12\x1e\n" +
 	"\vdata_dir_id\x18\x04 \x01(\tR\tdataDirId\x12\x18\n" +
 	"\aaddress\x18\x05 \x01(\tR\aaddress\"\x12\n" +
-	"\x10ActivateResponse\"R\n" +
+	"\x10ActivateResponse\"t\n" +
 	"\x10HeartbeatRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12\x14\n" +
-	"\x05lease\x18\x03 \x01(\x03R\x05lease\"@\n" +
+	"\x05lease\x18\x03 \x01(\x03R\x05lease\x12 \n" +
+	"\vregistering\x18\x04 \x01(\bR\vregistering\"@\n" +
 	"\x11HeartbeatResponse\x12+\n" +
 	"\x03ttl\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"C\n" +
 	"\vPeerRequest\x12\x12\n" +
