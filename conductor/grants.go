@@ -20,6 +20,9 @@ func (o *orphans) queueChanged(ch coord.Change) bool {
 	case coord.Queue:
 		return true
 	case coord.Volumes:
+		if o.c.cache.Count(coord.Queue) == 0 {
+			return false
+		}
 		if ch.Now == nil {
 			return true
 		}
@@ -30,8 +33,8 @@ func (o *orphans) queueChanged(ch coord.Change) bool {
 	}
 }
 
-// queues is what orphans knows of the queues.
-type queues struct {
+// queueLook is what orphans knows of the queues.
+type queueLook struct {
 	changed atomic.Bool // since the last look, so one look answers any number of changes
 	heads   atomic.Pointer[locks.Heads]
 }
@@ -112,7 +115,9 @@ func (o *orphans) grant(ctx context.Context, id vm.TaskID) {
 	t.If(guard).Then(coord.Put(te.Key, next).Witness()).Then(writes...)
 	t.Then(locks.Dequeue(o.c.keys, task.Shared, id)...)
 
-	rev, err := o.c.store.Commit(s.Context(), t)
+	ctx, end := during(ctx, s)
+	defer end()
+	rev, err := o.c.store.Commit(ctx, t)
 	if conflict, refused := errors.AsType[*coord.ConflictError](err); refused {
 		o.c.log.Debug("did not grant", "task", id, "changed", conflict.Failed)
 		return

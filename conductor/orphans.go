@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"leasehold/coord"
+	"leasehold/liveness"
 	"leasehold/locks"
 	"leasehold/vm"
 )
@@ -31,7 +32,7 @@ type orphans struct {
 	due      map[vm.TaskID]time.Time
 	inFlight map[vm.TaskID]int // admissions and takeovers whose commit has not answered
 	avoided  map[vm.TaskID]time.Time
-	queues   queues
+	queues   queueLook
 	wake     chan struct{}
 }
 
@@ -288,7 +289,9 @@ func (o *orphans) takeOver(ctx context.Context, id vm.TaskID) {
 	guard, writes := set.Claim(o.c.keys, s, id, now)
 	t.If(guard).Then(coord.Put(te.Key, next).Witness()).Then(writes...)
 
-	rev, err := o.c.store.Commit(s.Context(), t)
+	ctx, end := during(ctx, s)
+	defer end()
+	rev, err := o.c.store.Commit(ctx, t)
 	if conflict, refused := errors.AsType[*coord.ConflictError](err); refused {
 		o.c.log.Debug("did not take over", "task", id, "changed", conflict.Failed)
 		return // somebody was faster, or the cache was late: its next change brings the task back here
@@ -307,6 +310,13 @@ func (o *orphans) takeOver(ctx context.Context, id vm.TaskID) {
 		inst = in.Clone()
 	}
 	o.c.begin(s, held, next, rev, inst, inMod, why)
+}
+
+// during bounds a context by a session: what is written for it is not tried any longer than it lasts.
+func during(ctx context.Context, s *liveness.Session) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.Context(), cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // signLast gives the last attempt its fence when it did not come to write it: rev is the revision of the transaction that
