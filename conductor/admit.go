@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -301,9 +300,8 @@ func (a *admission) learn(ctx context.Context, conflict *coord.ConflictError, fo
 // try makes one attempt on the records found.
 func (a *admission) try(ctx context.Context, found *foundInstance) (*Admitted, error) {
 	in := found.rec
-	verdict := fsm.Decide(a.c.subject(in), a.order.Verb, a.order.Mode)
+	verdict := a.c.decide(in, a.order.Verb, a.order.Mode)
 	if verdict.Kind != fsm.Allowed {
-		verdict.Allowed = slices.DeleteFunc(verdict.Allowed, func(v vm.Verb) bool { _, built := a.c.kinds[v]; return !built })
 		return nil, a.c.explainTask(verdict.Refusal(string(in.ID)), in)
 	}
 	if a.order.Verb == vm.Delete {

@@ -73,31 +73,47 @@ func (l listing[T]) page(size int32, token string) (part []T, next string, err e
 	if err != nil {
 		return nil, "", err
 	}
-	slices.SortFunc(l.items, func(a, b T) int { return l.compare(l.place(a), l.place(b)) })
+	places := l.places()
 	start := 0
 	if from != nil {
-		start, _ = slices.BinarySearchFunc(l.items, *from, func(x T, at cursor) int {
-			return cmp.Or(l.compare(l.place(x), at), -1) // behind the place itself
+		start, _ = slices.BinarySearchFunc(places, place[T]{key: from.Key, id: from.ID}, func(x, at place[T]) int {
+			return cmp.Or(l.compare(x, at), -1) // behind the place itself
 		})
 	}
-	part = l.items[start:]
-	if len(part) > limit {
-		part = part[:limit]
-		next = l.place(part[limit-1]).token()
+	places = places[start:]
+	if len(places) > limit {
+		places = places[:limit]
+		last := places[limit-1]
+		next = cursor{Query: l.query, Key: last.key, ID: last.id}.token()
+	}
+	for _, p := range places {
+		part = append(part, p.is)
 	}
 	return part, next, nil
 }
 
-func (l listing[T]) place(x T) cursor {
-	c := cursor{Query: l.query, ID: l.id(x)}
-	if l.key != nil {
-		c.Key = l.key(x)
-	}
-	return c
+// place is an item with what it is sorted by, made once and not in every comparison.
+type place[T any] struct {
+	key, id string
+	is      T
 }
 
-func (l listing[T]) compare(a, b cursor) int {
-	order := cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(a.ID, b.ID))
+// places are the items in the list's order.
+func (l listing[T]) places() []place[T] {
+	places := make([]place[T], 0, len(l.items))
+	for _, x := range l.items {
+		p := place[T]{id: l.id(x), is: x}
+		if l.key != nil {
+			p.key = l.key(x)
+		}
+		places = append(places, p)
+	}
+	slices.SortFunc(places, l.compare)
+	return places
+}
+
+func (l listing[T]) compare(a, b place[T]) int {
+	order := cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.id, b.id))
 	if l.desc {
 		return -order
 	}

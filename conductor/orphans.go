@@ -202,7 +202,8 @@ func (o *orphans) sweep() {
 			o.look(vm.TaskID(rest), 0)
 		}
 	}
-	o.noteQueues()
+	o.queues.changed.Store(true) // whatever the events said
+	o.lookAtQueues()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	maps.DeleteFunc(o.avoided, func(_ vm.TaskID, until time.Time) bool { return time.Now().After(until) })

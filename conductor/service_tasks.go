@@ -84,14 +84,15 @@ func (s *service) WaitTask(ctx context.Context, req *conductorv1.WaitTaskRequest
 	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
+	watching := s.c.watchers.watch(task.ID)
+	defer watching.leave()
 	for {
-		changed := s.c.watchers.next(task.ID)
+		changed := watching.next()
 		task, mod, err := s.c.findTask(ctx, task.ID)
 		if err != nil {
 			return nil, err
 		}
 		if task.Status.Terminal() {
-			s.c.watchers.poke(task.ID) // nothing else will: nobody, and nothing, stays behind
 			return s.c.taskView(task, mod), nil
 		}
 		select {

@@ -177,7 +177,7 @@ func (c *Conductor) action(in *vm.Instance, verb vm.Verb) *conductorv1.Action {
 		a.Reason, a.Message = string(vm.ReasonUnsupported), "cannot "+string(verb)+": this is not built yet"
 		return a
 	}
-	v := fsm.Decide(c.subject(in), verb, fsm.Auto)
+	v := c.decide(in, verb, fsm.Auto)
 	if v.Kind != fsm.Allowed {
 		refusal := v.Refusal(string(in.ID))
 		a.Reason, a.Message = string(refusal.Why), refusal.Message

@@ -10,6 +10,7 @@ import (
 
 	"leasehold/api/compute/v1"
 	"leasehold/coord"
+	"leasehold/liveness"
 	"leasehold/vm"
 )
 
@@ -26,12 +27,15 @@ func (c *Conductor) watchHosts(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		changed := c.hosts.changed()
-		mine := map[vm.HostName]bool{}
+		mine, living := map[vm.HostName]bool{}, map[string]bool{}
+		session, serving := c.keeper.Current(), c.members.Serving()
 		for _, a := range c.members.Computes() {
-			if c.keeper.Current() != nil && c.members.Rank("host/"+string(a.Name), c.cfg.Name) == 0 {
+			living[a.Address] = true
+			if session != nil && liveness.Rank("host/"+string(a.Name), c.cfg.Name, serving) == 0 {
 				mine[a.Name] = true
 			}
 		}
+		c.agents.keep(living, time.Now())
 		for host, stop := range following {
 			if !mine[host] {
 				stop()

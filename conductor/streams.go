@@ -46,9 +46,11 @@ func (s *streams) watch(ctx context.Context, req *conductorv1.GetRequest, who ca
 	}
 	repeat := time.NewTicker(repeatEvery)
 	defer repeat.Stop()
+	watching := s.c.watchers.watch(task.ID)
+	defer watching.leave()
 	var last *conductorv1.Task
 	for due := true; ; {
-		changed := s.c.watchers.next(task.ID)
+		changed := watching.next()
 		task, mod, err := s.c.findTask(ctx, task.ID)
 		if err != nil {
 			return err
@@ -62,7 +64,6 @@ func (s *streams) watch(ctx context.Context, req *conductorv1.GetRequest, who ca
 			repeat.Reset(repeatEvery)
 		}
 		if task.Status.Terminal() {
-			s.c.watchers.poke(task.ID) // nothing else will: nobody, and nothing, stays behind
 			return nil
 		}
 		select {

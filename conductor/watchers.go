@@ -7,33 +7,63 @@ import (
 	"leasehold/vm"
 )
 
-// watchers wake those who wait for a task to change, without anybody asking etcd.
+// watchers wake those who wait for a task to change, without anybody asking etcd. Only tasks that somebody waits for now
+// are in it.
 type watchers struct {
 	mu    sync.Mutex
-	tasks map[vm.TaskID]chan struct{}
+	tasks map[vm.TaskID]*watched
 }
 
-func newWatchers() *watchers { return &watchers{tasks: map[vm.TaskID]chan struct{}{}} }
+type watched struct {
+	changed chan struct{} // closed, and replaced, with each change
+	by      int
+}
 
-// next returns a channel that is closed when the task changes. Take it before looking at the task.
-func (w *watchers) next(id vm.TaskID) <-chan struct{} {
+// watching is one who waits for a task to change.
+type watching struct {
+	all *watchers
+	id  vm.TaskID
+}
+
+func newWatchers() *watchers { return &watchers{tasks: map[vm.TaskID]*watched{}} }
+
+// watch has somebody woken for a task's changes until he leaves.
+func (w *watchers) watch(id vm.TaskID) watching {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ch, ok := w.tasks[id]
+	t, ok := w.tasks[id]
 	if !ok {
-		ch = make(chan struct{})
-		w.tasks[id] = ch
+		t = &watched{changed: make(chan struct{})}
+		w.tasks[id] = t
 	}
-	return ch
+	t.by++
+	return watching{w, id}
+}
+
+// next returns a channel that is closed when the task changes. Take it before looking at the task.
+func (x watching) next() <-chan struct{} {
+	x.all.mu.Lock()
+	defer x.all.mu.Unlock()
+	return x.all.tasks[x.id].changed
+}
+
+// leave ends what watch began. It is called once, and next not after it.
+func (x watching) leave() {
+	x.all.mu.Lock()
+	defer x.all.mu.Unlock()
+	t := x.all.tasks[x.id]
+	if t.by--; t.by == 0 {
+		delete(x.all.tasks, x.id)
+	}
 }
 
 // poke wakes who waits for the task.
 func (w *watchers) poke(id vm.TaskID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if ch, ok := w.tasks[id]; ok {
-		close(ch)
-		delete(w.tasks, id)
+	if t, ok := w.tasks[id]; ok {
+		close(t.changed)
+		t.changed = make(chan struct{})
 	}
 }
 

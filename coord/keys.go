@@ -146,7 +146,10 @@ func (k Keys) Gone(id vm.InstanceID) string { return k.GoneRoot() + string(id) }
 func (k Keys) GoneRoot() string { return k.LogRoot() + "gone/" }
 
 // Audit is the key that says who last removed a record of that name.
-func (k Keys) Audit(r vm.Resource) string { return k.LogRoot() + "audit/" + r.String() }
+func (k Keys) Audit(r vm.Resource) string { return k.AuditRoot() + r.String() }
+
+// AuditRoot is the prefix of the audit.
+func (k Keys) AuditRoot() string { return k.LogRoot() + "audit/" }
 
 // Split takes a key under Root apart: its table and the rest. ok is false for a foreign key.
 func (k Keys) Split(key string) (t Table, rest string, ok bool) {

@@ -248,6 +248,15 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int64, rev
 	return p, nil
 }
 
+// Count is how many keys are under prefix, without reading any.
+func (s *Store) Count(ctx context.Context, prefix string) (int64, error) {
+	resp, err := s.read(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return 0, err
+	}
+	return resp.Count, nil
+}
+
 func (s *Store) read(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	began := time.Now()
 	rctx, cancel := context.WithTimeout(ctx, s.timeout)

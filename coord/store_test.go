@@ -272,6 +272,8 @@ func TestReadsSayWhenTheStoreDoesNotAnswer(t *testing.T) {
 	require.NotErrorIs(t, err, coord.ErrNotFound)
 	_, err = s.List(t.Context(), w.keys.Root(), "", 0, false)
 	require.ErrorIs(t, err, coord.ErrUnavailable)
+	_, err = s.Count(t.Context(), w.keys.Root())
+	require.ErrorIs(t, err, coord.ErrUnavailable)
 	require.Equal(t, vm.ReasonStoreUnavailable, vm.ReasonOf(err))
 }
 
@@ -317,6 +319,13 @@ func TestListPages(t *testing.T) {
 	}
 	_, err := w.store.List(t.Context(), prefix, "/elsewhere", 0, false)
 	require.ErrorContains(t, err, "internal error")
+
+	n, err := w.store.Count(t.Context(), prefix)
+	require.NoError(t, err)
+	require.Equal(t, int64(5), n)
+	n, err = w.store.Count(t.Context(), prefix+"x")
+	require.NoError(t, err)
+	require.Zero(t, n)
 }
 
 func TestDecodeRefusesANewerSchema(t *testing.T) {

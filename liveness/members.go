@@ -29,7 +29,7 @@ func alive[T any](m Members, kind string) []T {
 		if _, rest, _ := m.Cache.Keys().Split(e.Key); !strings.HasPrefix(rest, kind) {
 			continue
 		}
-		if r, _, ok := coord.Load[T](m.Cache, e.Key); ok {
+		if r, err := coord.Decoded[T](e); err == nil {
 			out = append(out, *r)
 		}
 	}
@@ -57,14 +57,18 @@ func (m Members) Conductor(name vm.ConductorName) (c vm.AliveConductor, lease in
 // Rank is self's place, 0 the first, among the live conductors that do not drain, in an order of their own for each key.
 // All conductors with the same view agree on it; who comes or goes moves only itself. One that is not among them stands
 // behind them all. It spares races, nothing more: a claim is compared.
-func (m Members) Rank(key string, self vm.ConductorName) int {
+// Who ranks many keys at once takes Serving once and calls Rank for each.
+func (m Members) Rank(key string, self vm.ConductorName) int { return Rank(key, self, m.Serving()) }
+
+// Serving lists the live conductors that do not drain, by name: those that take work.
+func (m Members) Serving() []vm.ConductorName {
 	var live []vm.ConductorName
 	for _, c := range m.Conductors() {
 		if !c.Draining {
 			live = append(live, c.Name)
 		}
 	}
-	return Rank(key, self, live)
+	return live
 }
 
 // Rank is the rendezvous hash: the place of self among live for key, or len(live) when it is not among them.

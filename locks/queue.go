@@ -1,6 +1,7 @@
 package locks
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -69,22 +70,31 @@ func (q Queue) Line(k coord.Keys, r vm.Resource) []Place {
 	return line
 }
 
-// Heads are the tasks that stand first in at least one queue, each once.
-func (q Queue) Heads(k coord.Keys) []vm.TaskID {
-	first := map[vm.Resource]Place{}
+// Heads is who stood first in each queue that had anybody, as of one look at the cache. Who is in it stays first until his
+// ticket goes, however old the look is: an older ticket cannot appear later. Who is not may have become first since.
+type Heads map[vm.Resource]vm.TaskID
+
+// Heads looks at every ticket once.
+func (q Queue) Heads(k coord.Keys) Heads {
+	heads, oldest := Heads{}, map[vm.Resource]int64{}
 	for _, e := range q.Cache.Entries(coord.Queue) {
 		_, rest, _ := k.Split(e.Key)
 		r, task := SplitTicket(rest)
-		if p, ok := first[r]; !ok || e.Create < p.Revision {
-			first[r] = Place{Task: task, Revision: e.Create}
+		if at, ok := oldest[r]; !ok || e.Create < at {
+			heads[r], oldest[r] = task, e.Create
 		}
 	}
-	var heads []vm.TaskID
-	for _, p := range first {
-		heads = append(heads, p.Task)
-	}
-	slices.Sort(heads)
-	return slices.Compact(heads)
+	return heads
+}
+
+// Tasks are those that stand first in at least one queue, each once.
+func (h Heads) Tasks() []vm.TaskID {
+	return slices.Compact(slices.Sorted(maps.Values(h)))
+}
+
+// First says whether task stood first in the queue of every one of shared.
+func (h Heads) First(shared []vm.Resource, task vm.TaskID) bool {
+	return !slices.ContainsFunc(shared, func(r vm.Resource) bool { return h[r] != task })
 }
 
 // Ahead returns who stands before task in the queue of r: nobody when ok is true. It is safe to decide from a cache that

@@ -68,7 +68,8 @@ func TestALineStandsInOrderOfArrival(t *testing.T) {
 	require.Equal(t, []vm.TaskID{"t2", "t1"}, tasksOf(q.Line(w.keys, v2)))
 	require.Empty(t, q.Line(w.keys, volume("v")))
 	require.Equal(t, locks.Place{Task: "t3", Revision: r3, Since: now}, q.Line(w.keys, v1)[0])
-	require.Equal(t, []vm.TaskID{"t1", "t2", "t3"}, q.Heads(w.keys), "each is first somewhere")
+	require.Equal(t, []vm.TaskID{"t1", "t2", "t3"}, q.Heads(w.keys).Tasks(), "each is first somewhere")
+	require.Equal(t, locks.Heads{v1: "t3", v2: "t2", v10: "t1"}, q.Heads(w.keys))
 
 	before, ok := q.Ahead(w.keys, v1, "t2")
 	require.False(t, ok)
@@ -86,12 +87,31 @@ func TestWhoLeavesTheLineLetsTheNextOneUp(t *testing.T) {
 	w.enqueue(t, "t2", both)
 	last := w.enqueue(t, "t3", both)
 	q := w.queue(t, last)
-	require.Equal(t, []vm.TaskID{"t1"}, q.Heads(w.keys), "only who could begin is looked at")
+	require.Equal(t, []vm.TaskID{"t1"}, q.Heads(w.keys).Tasks(), "only who could begin is looked at")
 	require.NoError(t, q.Cache.WaitRevision(t.Context(), w.dequeue(t, "t1", both)))
-	require.Equal(t, []vm.TaskID{"t2"}, q.Heads(w.keys))
+	require.Equal(t, []vm.TaskID{"t2"}, q.Heads(w.keys).Tasks())
 	for _, r := range both {
 		require.Equal(t, []vm.TaskID{"t2", "t3"}, tasksOf(q.Line(w.keys, r)), "%s", r)
 	}
+}
+
+// A look that is late refuses who came since; it never lets anybody past.
+func TestWhoWasFirstAtALateLookIsStillFirst(t *testing.T) {
+	w := newWorld(t)
+	v1, v2, v3 := volume("v1"), volume("v2"), volume("v3")
+	w.enqueue(t, "t2", setOf(t, v1, v2))
+	q := w.queue(t, w.enqueue(t, "t1", setOf(t, v2, v3)))
+	heads := q.Heads(w.keys)
+	require.True(t, heads.First(setOf(t, v1, v2), "t2"))
+	require.False(t, heads.First(setOf(t, v2, v3), "t1"), "first in one queue is not enough")
+
+	w.enqueue(t, "t0", setOf(t, v1))
+	require.NoError(t, q.Cache.WaitRevision(t.Context(), w.enqueue(t, "t4", setOf(t, volume("v4")))))
+	require.True(t, q.Heads(w.keys).First(setOf(t, v1, v2), "t2"), "who comes later changes nothing")
+	require.False(t, heads.First(setOf(t, volume("v4")), "t4"), "the look was before he came")
+	require.NoError(t, q.Cache.WaitRevision(t.Context(), w.dequeue(t, "t2", setOf(t, v1, v2))))
+	require.False(t, heads.First(setOf(t, v2, v3), "t1"))
+	require.True(t, q.Heads(w.keys).First(setOf(t, v2, v3), "t1"))
 }
 
 // L3: no two tasks can ever wait for each other, whatever sets they want.
@@ -115,7 +135,7 @@ func TestTwoTasksStandInTheSameOrderInEveryQueue(t *testing.T) {
 		inOrder := slices.DeleteFunc(slices.Clone(arrived), func(id vm.TaskID) bool { return !slices.Contains(line, id) })
 		require.Equal(t, inOrder, line, "%s", r)
 	}
-	require.Contains(t, q.Heads(w.keys), arrived[0], "who came first is first everywhere")
+	require.Contains(t, q.Heads(w.keys).Tasks(), arrived[0], "who came first is first everywhere")
 }
 
 // No barging: what is free is not given to a newcomer while somebody waits for it.
