@@ -68,6 +68,9 @@ type Agent struct {
 	hub      hub
 	works    sync.WaitGroup
 	halted   chan struct{} // closed when the agent stops: streams end
+	retold   chan struct{} // has a token when every machine is to be published again
+
+	registered chan struct{} // closed when the first registration is installed
 
 	mu           sync.Mutex
 	stopping     bool
@@ -85,7 +88,8 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 		host: cfg.Host, address: cfg.Address, boot: cfg.BootID, driver: cfg.Driver, log: cfg.Log, point: cfg.Point,
 		listener: cfg.Listener, options: cfg.ServerOptions,
 		fenceGrace: cfg.FenceGrace, fenceLimit: cfg.FenceLimit,
-		halted: make(chan struct{}), running: map[stepKey]*work{},
+		halted: make(chan struct{}), retold: make(chan struct{}, 1), registered: make(chan struct{}),
+		running: map[stepKey]*work{},
 	}
 	if err := a.complete(ctx); err != nil {
 		return nil, err

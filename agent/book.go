@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -183,7 +183,7 @@ func (b *book) payload(compact bool) ([]byte, error) {
 	if !compact {
 		return json.Marshal(b.pending)
 	}
-	b.memory.forget()
+	b.memory.forget(time.Now())
 	return b.memory.snapshot()
 }
 
@@ -192,7 +192,7 @@ func (b *book) facts(id vm.InstanceID) (fence vm.Fence, deleted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_, deleted = b.memory.Tombstones[id]
-	return b.memory.Fences[vm.Resource{Kind: vm.KindInstance, ID: string(id)}.String()], deleted
+	return b.memory.fence(instance(id)), deleted
 }
 
 func (b *book) steps(id vm.InstanceID) []stepRecord {
@@ -201,14 +201,13 @@ func (b *book) steps(id vm.InstanceID) []stepRecord {
 	return slices.Clone(b.memory.Steps[id])
 }
 
-// buriedLast is the instances deleted last, at most n.
-func (b *book) buriedLast(n int) []vm.InstanceID {
+// buriedUnder says whether the instance has a tombstone with that fence or a higher one, and what to commit before anybody
+// is told.
+func (b *book) buriedUnder(id vm.InstanceID, f vm.Fence) (int64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ids := slices.SortedFunc(maps.Keys(b.memory.Tombstones), func(x, y vm.InstanceID) int {
-		return b.memory.Tombstones[y].At.Compare(b.memory.Tombstones[x].At)
-	})
-	return ids[:min(n, len(ids))]
+	t, deleted := b.memory.Tombstones[id]
+	return b.recorded, deleted && t.Fence.Compare(f) >= 0
 }
 
 // identity is the id of the data directory, and the last epoch that was given to it.

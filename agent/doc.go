@@ -16,7 +16,8 @@
 // Invariants:
 //
 //	A1  A fence, a tombstone, a begun or an ended step is on disk, synced, before anybody is told of it (P1, P5).
-//	A2  Fences and tombstones never go back and are never forgotten while they can refuse anything.
+//	A2  Fences and tombstones never go back and are never forgotten while they can refuse anything. A tombstone is for ever;
+//	    a day after the delete it is all that is left of the instance, and holds its fence.
 //	A3  Before each driver call, under the instance's mutex, the fence is compared once more (P1). A create is two calls.
 //	A4  Fence answers only when no older driver call is under way any more, or it answers with an error (P1, P2).
 //	A5  After a delete has been answered no command makes or starts that instance here again (P2).

@@ -22,7 +22,7 @@ type subscription struct {
 	mu    sync.Mutex
 	order []vm.InstanceID
 	news  map[vm.InstanceID]*computev1.Observation
-	sent  map[vm.InstanceID]int64 // sequence of the newest taken: what is older is not news
+	sent  map[vm.InstanceID]int64 // sequence of the newest taken: what is older is not news. Of machines that are there
 }
 
 func (h *hub) subscribe() *subscription {
@@ -72,7 +72,8 @@ func (s *subscription) put(obs *computev1.Observation) {
 	}
 }
 
-// take returns what waits, oldest first. A machine that is gone is forgotten with it.
+// take returns what waits, oldest first. A machine that is gone is forgotten with it: what is published comes in order from
+// one goroutine, and whoever takes has put the beginning before, so nothing older comes after.
 func (s *subscription) take() []*computev1.Observation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +81,11 @@ func (s *subscription) take() []*computev1.Observation {
 	for _, id := range s.order {
 		obs := s.news[id]
 		all = append(all, obs)
-		s.sent[id] = obs.GetSequence()
+		if obs.GetExists() {
+			s.sent[id] = obs.GetSequence()
+		} else {
+			delete(s.sent, id)
+		}
 	}
 	s.order = s.order[:0]
 	clear(s.news)
@@ -88,23 +93,40 @@ func (s *subscription) take() []*computev1.Observation {
 }
 
 // watch turns what the driver says into observations until ctx ends. An event is a hint: the machine is asked itself, so
-// the order and number of events do not matter.
+// the order and number of events do not matter. After each registration every machine is told again: what was seen before
+// it carries another epoch, or none, and may have been ignored as older.
 func (a *Agent) watch(ctx context.Context) {
-	for e := range a.driver.Events(ctx) {
-		if e.Lost {
-			a.publishAll(ctx)
+	events := a.driver.Events(ctx)
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return
+			}
+			if e.Lost {
+				a.publishAll(ctx, "the driver lost events")
+			}
+			if e.ID != "" {
+				a.hub.publish(a.mustObserve(ctx, e.ID))
+			}
+		case <-a.retold:
+			a.publishAll(ctx, "the host registered")
 		}
-		if e.ID == "" {
-			continue
-		}
-		a.hub.publish(a.mustObserve(ctx, e.ID))
 	}
 }
 
-func (a *Agent) publishAll(ctx context.Context) {
+// retell has every machine published again, soon: a registration does not wait for hypervisors.
+func (a *Agent) retell() {
+	select {
+	case a.retold <- struct{}{}:
+	default: // it is about to be done
+	}
+}
+
+func (a *Agent) publishAll(ctx context.Context, why string) {
 	all, err := a.observeAll(ctx)
 	if err != nil {
-		a.log.Warn("cannot make up for lost events", "error", err)
+		a.log.Warn("cannot publish every machine", "why", why, "error", err)
 		return
 	}
 	for _, obs := range all {

@@ -35,8 +35,8 @@ func (a *Agent) take(ctx context.Context, c claim, kill bool, legal func(claim) 
 	if err := a.book.commit("fence", n); err != nil {
 		return nil, unavailable("cannot fence instance %s: %v", c.instance, err)
 	}
-	if err := a.outlive(ctx, c, older, kill); err != nil {
-		return nil, err
+	if w := a.outlive(ctx, c, older, kill, func() error { return a.book.compare(c) }); w != nil {
+		return nil, unavailable("cannot fence instance %s: %s and does not end: %v", c.instance, w, ctx.Err())
 	}
 	unlock, err = a.machines.lock(ctx, c.instance)
 	if err != nil {
@@ -58,9 +58,10 @@ func (a *Agent) raise(c claim, legal func(claim) error) (int64, []*work, error) 
 	return n, a.abortOlder(c, 0), nil
 }
 
-// outlive waits until all older work has ended. What does not obey its context soon hangs in the hypervisor and is got
-// past by the driver. When that fails too, the fence is not reached, and nobody is told otherwise.
-func (a *Agent) outlive(ctx context.Context, c claim, older []*work, kill bool) error {
+// outlive waits until all older work has ended, and returns nil, or work that had not when ctx ended. What does not obey
+// its context soon hangs in the hypervisor and is got past by the driver, as long as c may: like any driver call it is made
+// by the newest only (A3). With kill the hung machine of c's own instance is ended.
+func (a *Agent) outlive(ctx context.Context, c claim, older []*work, kill bool, may func() error) *work {
 	grace := time.NewTimer(a.fenceGrace)
 	defer grace.Stop()
 	for _, w := range older {
@@ -71,24 +72,26 @@ func (a *Agent) outlive(ctx context.Context, c claim, older []*work, kill bool) 
 		case <-w.done:
 		case <-grace.C:
 			grace.Reset(0) // used up for the others as well
-			w.breakIn(func() { a.interrupt(ctx, c, w, kill && w.order.instance == c.instance) })
+			w.breakIn(func() {
+				if may() == nil {
+					a.interrupt(ctx, w, kill && w.order.instance == c.instance)
+				}
+			})
 		case <-ctx.Done():
 		}
 		select {
 		case <-w.done:
 		case <-ctx.Done():
-			return unavailable("cannot fence instance %s: step %q of task %s under fence %s is %s since %s and does not end: %v",
-				c.instance, w.order.step, w.order.task, w.order.fence, w.where(), w.since.UTC().Format(time.RFC3339), ctx.Err())
+			return w
 		}
 	}
 	return nil
 }
 
-// interrupt gets past a hung call. Its error is not the answer: whether the work ends is. Like any driver call it is made
-// by the newest claim only (A3).
-func (a *Agent) interrupt(ctx context.Context, c claim, w *work, kill bool) {
+// interrupt gets past a hung call. Its error is not the answer: whether the work ends is.
+func (a *Agent) interrupt(ctx context.Context, w *work, kill bool) {
 	p, ok := a.driver.(drivers.Interrupter)
-	if !ok || a.book.compare(c) != nil {
+	if !ok {
 		return
 	}
 	log := a.log.With("instance", w.order.instance, "task", w.order.task, "step", w.order.step, "kill", kill)

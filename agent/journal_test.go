@@ -2,11 +2,14 @@ package agent_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -161,6 +164,126 @@ func TestTheJournalStaysSmallAndForgetsNoFence(t *testing.T) {
 	h.refused(vm.ReasonStaleFence, command(298, 1, byTask("task-198"), stopping(0)))
 	h.refused(vm.ReasonStaleFence, command(298, 2, byTask("task-198"), stopping(0)))
 	require.Len(t, h.fenced(raising(400)).GetJournal(), 16)
+}
+
+// age makes everything in the journal of a stopped agent that much older.
+func (h *host) age(by time.Duration) {
+	h.t.Helper()
+	text, err := os.ReadFile(h.journal())
+	require.NoError(h.t, err)
+	var aged []byte
+	for frame := range bytes.Lines(text) {
+		payload := bytes.SplitN(bytes.TrimSuffix(frame, []byte{'\n'}), []byte{' '}, 3)[2]
+		payload = stamp.ReplaceAllFunc(payload, func(field []byte) []byte {
+			at, err := time.Parse(time.RFC3339Nano, string(stamp.FindSubmatch(field)[1]))
+			require.NoError(h.t, err)
+			return fmt.Appendf(nil, `"at":%q`, at.Add(-by).Format(time.RFC3339Nano))
+		})
+		aged = append(aged, agent.Frame(payload)...)
+	}
+	require.NoError(h.t, os.WriteFile(h.journal(), aged, 0o600))
+}
+
+var stamp = regexp.MustCompile(`"at":"([^"]+)"`)
+
+// compact fences another instance until the journal has been replaced by a snapshot, and returns that.
+func (h *host) compact() map[string]map[string]json.RawMessage {
+	h.t.Helper()
+	for i := int64(1); ; i++ {
+		require.Less(h.t, i, int64(1000), "the journal is never replaced")
+		h.fenced(raising(i, func(r *computev1.FenceRequest) { r.InstanceId, r.Resources, r.TaskId = "another", nil, "of-another" }))
+		if kept := h.kept(); kept["fences"]["instance/another"] != nil {
+			return kept
+		}
+	}
+}
+
+// kept is what the snapshot at the beginning of the journal has.
+func (h *host) kept() map[string]map[string]json.RawMessage {
+	h.t.Helper()
+	text, err := os.ReadFile(h.journal())
+	require.NoError(h.t, err)
+	first, _, _ := bytes.Cut(text, []byte{'\n'})
+	var entries []struct {
+		Snapshot map[string]json.RawMessage `json:"snapshot"`
+	}
+	require.NoError(h.t, json.Unmarshal(bytes.SplitN(first, []byte{' '}, 3)[2], &entries))
+	kept := map[string]map[string]json.RawMessage{}
+	for _, part := range []string{"fences", "tasks", "tombstones", "steps"} {
+		var all map[string]json.RawMessage
+		require.NoError(h.t, json.Unmarshal(entries[0].Snapshot[part], &all))
+		kept[part] = all
+	}
+	return kept
+}
+
+func TestOfWhatWasDeletedLongAgoOnlyTheTombstoneIsKept(t *testing.T) {
+	for _, c := range []struct {
+		age  time.Duration
+		kept int
+	}{{23 * time.Hour, 5}, {25 * time.Hour, 0}} {
+		t.Run(c.age.String(), func(t *testing.T) {
+			h := newHost(t, func(c *agent.Config) { c.JournalLimit = 1 })
+			var ids []string
+			for i := range int64(5) {
+				id := fmt.Sprintf("0192f0a0-0000-7000-8000-00000000010%d", i)
+				ids = append(ids, id)
+				h.done(command(100+i, 1, byTask("task-"+id), creating(), on(id)))
+				h.done(command(100+i, 2, byTask("task-"+id), deleting, on(id)))
+			}
+			h.fenced(raising(300, func(r *computev1.FenceRequest) { r.InstanceId, r.Resources, r.TaskId = ids[0], nil, "task-"+ids[0] }))
+			require.NoError(t, h.stop())
+			h.age(c.age)
+			h.start()
+			kept := h.compact()
+			require.Len(t, kept["tombstones"], 5)
+			require.Len(t, kept["steps"], c.kept)
+			require.Len(t, kept["fences"], c.kept+1, "and the other instance's")
+			require.Len(t, kept["tasks"], c.kept+1)
+
+			refuse := func() {
+				t.Helper()
+				require.EqualValues(t, 300, h.observe(vm.InstanceID(ids[0])).GetFence().GetRevision())
+				h.refused(vm.ReasonStaleFence, command(299, 9, byTask("task-"+ids[0]), deleting, on(ids[0])))
+				h.refused(vm.ReasonStateForbids, command(300, 9, byTask("task-"+ids[0]), creating(), on(ids[0])))
+				for i, id := range ids[1:] {
+					deleted := int64(101 + i)
+					require.Equal(t, deleted, h.observe(vm.InstanceID(id)).GetFence().GetRevision())
+					h.refused(vm.ReasonStaleFence, command(deleted-1, 9, byTask(other), stopping(0), on(id)))
+					h.refused(vm.ReasonStateForbids, command(1000, 9, byTask(other), creating(), on(id)))
+				}
+			}
+			refuse()
+			made := len(h.hyp.made())
+			h.done(command(104, 2, byTask("task-"+ids[4]), deleting, on(ids[4])))
+			if c.kept > 0 {
+				require.Len(t, h.hyp.made(), made, "the journal has the answer")
+			}
+			h.kill()
+			refuse()
+		})
+	}
+}
+
+func TestAStepUnderWayIsNotForgotten(t *testing.T) {
+	h := newHost(t, func(c *agent.Config) { c.JournalLimit = 1 })
+	h.done(command(100, 1, creating()))
+	h.done(command(100, 2, deleting))
+	require.NoError(t, h.stop())
+	h.age(25 * time.Hour)
+	h.start()
+	at := h.points.hold("driver:before:destroy")
+	first := h.runBeside(command(100, 3, deleting))
+	await(t, "the delete", at.reached)
+	require.Len(t, h.compact()["steps"], 1)
+	second := h.runBeside(command(100, 3, deleting)) // joins, or has the first one's answer
+	h.points.let("driver:before:destroy")
+	for _, call := range []<-chan answer[*computev1.StepResult]{first, second} {
+		a := await(t, "the result", call)
+		require.NoError(t, a.err)
+		require.Equal(t, "done", a.value.GetOutcome())
+	}
+	require.Equal(t, []string{"prepare", "start", "destroy", "destroy"}, h.hyp.made())
 }
 
 func TestACrashWhileTheJournalIsReplacedLosesNothing(t *testing.T) {

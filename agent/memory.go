@@ -28,7 +28,7 @@ type mark struct {
 
 // tombstone says that an instance was deleted here and under which fence. It is for ever: ids are not used twice.
 type tombstone struct {
-	Fence vm.Fence  `json:"fence"`
+	Fence vm.Fence  `json:"fence"` // the delete's; once the rest is forgotten, the highest one the instance ever had
 	At    time.Time `json:"at"`
 }
 
@@ -62,6 +62,10 @@ const (
 // stepsKept is how many steps are remembered for each instance. A create has a handful; two tasks' worth is evidence
 // enough for a successor, and the marks refuse what is older.
 const stepsKept = 16
+
+// deletesKept is how long the steps of a deleted instance are remembered: whoever waits for the answer of a delete has it
+// or was replaced long before.
+const deletesKept = 24 * time.Hour
 
 // entry is one change of memory as it stands in the journal: exactly one field is set.
 type entry struct {
@@ -195,23 +199,51 @@ func (m *memory) step(id vm.InstanceID, task vm.TaskID, f vm.Fence, sequence int
 func (m *memory) highest(c claim) (vm.Fence, string) {
 	top, on := m.Tasks[c.task].Fence, "task/"+string(c.task)
 	for _, r := range c.resources {
-		if f := m.Fences[r.String()]; f.Compare(top) > 0 {
+		if f := m.fence(r); f.Compare(top) > 0 {
 			top, on = f, r.String()
 		}
 	}
 	return top, on
 }
 
-// forget drops the marks of tasks that their instance's own fence refuses anyway: every command names its instance, so
-// a fence above the mark stops whatever is still under way with the mark's number or a lower one. Resources' fences and
-// tombstones stay (A2).
-func (m *memory) forget() {
+// fence is the highest one known for a resource. That of an instance deleted long ago is in its tombstone alone.
+func (m *memory) fence(r vm.Resource) vm.Fence {
+	f := m.Fences[r.String()]
+	if r.Kind == vm.KindInstance {
+		f = later(f, m.Tombstones[vm.InstanceID(r.ID)].Fence)
+	}
+	return f
+}
+
+// forget keeps the memory as small as what it must refuse. Of an instance deleted long ago the tombstone is left, which
+// takes over its fence. A mark goes when its instance's own fence is higher, or is in a tombstone: every command names its
+// instance, so what is still under way with the mark's number or a lower one is refused, or can only end once more what
+// has ended. Other resources' fences stay, and so do tombstones (A2).
+func (m *memory) forget(now time.Time) {
+	for id, t := range m.Tombstones {
+		if now.Sub(t.At) < deletesKept || m.busy(id) {
+			continue
+		}
+		on := instance(id)
+		m.Tombstones[id] = tombstone{Fence: m.fence(on), At: t.At}
+		delete(m.Fences, on.String())
+		delete(m.Steps, id)
+	}
 	for task, k := range m.Tasks {
-		on := vm.Resource{Kind: vm.KindInstance, ID: string(k.Instance)}
-		if m.Fences[on.String()].Compare(k.Fence) > 0 {
+		if m.Fences[instance(k.Instance).String()] != k.Fence {
 			delete(m.Tasks, task)
 		}
 	}
+}
+
+// busy says whether the last step of the instance may be under way.
+func (m *memory) busy(id vm.InstanceID) bool {
+	steps := m.Steps[id]
+	return len(steps) > 0 && steps[len(steps)-1].Outcome == ""
+}
+
+func instance(id vm.InstanceID) vm.Resource {
+	return vm.Resource{Kind: vm.KindInstance, ID: string(id)}
 }
 
 // snapshot is the entry that begins a new journal file.

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -28,9 +27,6 @@ const (
 	verdictLimit  = time.Minute      // for one machine's destruction
 	firstPause    = 100 * time.Millisecond
 	longestPause  = 2 * time.Second // a host is missed for as long; conductors are few, so many hosts may come back at once
-	// tombstonesTold bounds the registration to about 1 MB. Older deletes were told by earlier registrations, and every
-	// tombstone of a machine that exists is told whatever its age.
-	tombstonesTold = 10_000
 )
 
 // stayRegistered keeps the host lease until ctx ends.
@@ -40,8 +36,9 @@ func (a *Agent) stayRegistered(ctx context.Context) {
 		reg, err := a.register(ctx)
 		if err == nil {
 			pause = firstPause
-			a.log.Info("registered", "host", a.host, "epoch", reg.epoch, "ttl", reg.ttl)
-			err = a.renew(ctx, reg)
+			a.log.Info("registered", "host", a.host, "epoch", reg.epoch, "generation", reg.generation, "ttl", reg.ttl)
+			a.retell()
+			err = a.renew(ctx, reg, false)
 		}
 		if ctx.Err() != nil {
 			return
@@ -76,7 +73,7 @@ func (a *Agent) register(ctx context.Context) (*registration, error) {
 	if err := a.book.commit("epoch", a.book.write(entry{Epoch: reg.epoch})); err != nil {
 		return nil, err
 	}
-	quarantined, err := a.carryOut(ctx, resp.GetVerdicts())
+	quarantined, err := a.carryOut(ctx, reg, resp.GetVerdicts())
 	if err != nil {
 		return nil, err
 	}
@@ -109,9 +106,13 @@ func (a *Agent) install(reg *registration, quarantined map[vm.InstanceID]string)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.registration, a.quarantine = reg, quarantined
+	if !isClosed(a.registered) {
+		close(a.registered)
+	}
 }
 
-// introduction is who we are and what we have: machines, tombstones, and the fences that say how old our knowledge is.
+// introduction is who we are and what we have: machines, with the fences that say how old our knowledge is, and whether
+// they were deleted. A tombstone without a machine is not told: there is nothing to judge, and they only grow in number.
 func (a *Agent) introduction(ctx context.Context) (*conductorv1.RegisterRequest, error) {
 	machines, err := a.driver.List(ctx)
 	if err != nil {
@@ -120,18 +121,11 @@ func (a *Agent) introduction(ctx context.Context) (*conductorv1.RegisterRequest,
 	id, epoch := a.book.identity()
 	found := map[vm.InstanceID]*conductorv1.FoundMachine{}
 	for _, m := range machines {
+		fence, deleted := a.book.facts(m.ID)
 		found[m.ID] = &conductorv1.FoundMachine{
-			InstanceId: string(m.ID), PowerState: string(m.PowerState), Unknown: m.Unknown,
+			InstanceId: string(m.ID), PowerState: string(m.PowerState), Unknown: m.Unknown, Tombstone: deleted,
+			FenceGeneration: fence.Generation, FenceRevision: fence.Revision,
 		}
-	}
-	for _, i := range a.book.buriedLast(tombstonesTold) {
-		if found[i] == nil {
-			found[i] = &conductorv1.FoundMachine{InstanceId: string(i), PowerState: string(vm.PowerNoState)}
-		}
-	}
-	for i, f := range found {
-		fence, deleted := a.book.facts(i)
-		f.FenceGeneration, f.FenceRevision, f.Tombstone = fence.Generation, fence.Revision, deleted
 	}
 	return &conductorv1.RegisterRequest{
 		Host:          string(a.host),
@@ -146,51 +140,6 @@ func (a *Agent) introduction(ctx context.Context) (*conductorv1.RegisterRequest,
 		DiskGib:       int64(a.info.Capacity.DiskGiB),
 		Machines:      slices.SortedFunc(maps.Values(found), byInstance),
 	}, nil
-}
-
-// renew heartbeats every third of the TTL, so that two may be lost, through whichever conductor answers. It returns when
-// the lease is gone, or ctx ends.
-func (a *Agent) renew(ctx context.Context, reg *registration) error {
-	req := &conductorv1.HeartbeatRequest{Host: string(a.host), Epoch: reg.epoch, Lease: reg.lease}
-	ttl := reg.ttl
-	next := ttl / 3
-	for {
-		if !sleep(ctx, next) {
-			return context.Cause(ctx)
-		}
-		sent := time.Now()
-		err := a.conductors.ask(ctx, ttl/3, func(ctx context.Context, c conductorv1.ClusterClient) error {
-			resp, err := c.Heartbeat(ctx, req)
-			if d := resp.GetTtl().AsDuration(); err == nil && d > 0 {
-				ttl = d
-			}
-			return err
-		})
-		switch {
-		case err == nil:
-			next = max(0, ttl/3-time.Since(sent))
-		case answered(err):
-			return fmt.Errorf("cannot renew the lease of host %s: %w", a.host, err)
-		default:
-			next = jitter(min(ttl/10, time.Second))
-			a.log.Warn("no conductor renewed the host lease", "host", a.host, "conductors", a.conductors.String(), "error", err)
-		}
-	}
-}
-
-// answered says whether err is a conductor's decision; another one would decide the same. Everything else may be different
-// a moment later or at another conductor.
-func answered(err error) bool {
-	var r *vm.Refusal
-	if !errors.As(err, &r) {
-		return false
-	}
-	switch r.Why {
-	case vm.ReasonStoreUnavailable, vm.ReasonInternal:
-		return false
-	default:
-		return true
-	}
 }
 
 // jitter is d with up to a quarter more or less, so that hosts that lost the same conductor do not return in step.

@@ -98,14 +98,12 @@ func (a *Agent) perform(ctx context.Context, w *work, begun int64, older []*work
 	w.err = a.book.commit("end", a.book.write(a.ending(w)))
 }
 
-// attempt makes the driver's calls under the instance's mutex.
+// attempt makes the driver's calls under the instance's mutex. Older work that hangs is got past as a Fence does it, so a
+// step that is tried again does not hang behind the first try. A delete may end the machine for that.
 func (a *Agent) attempt(ctx context.Context, w *work, older []*work) error {
-	for _, o := range older {
-		select {
-		case <-o.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	hung := a.outlive(ctx, w.order.claim, older, w.order.action.deletes, func() error { return a.gate(ctx, w) })
+	if hung != nil {
+		return fmt.Errorf("%w: %s and does not end", context.Cause(ctx), hung)
 	}
 	unlock, err := a.machines.lock(ctx, w.order.instance)
 	if err != nil {

@@ -189,6 +189,58 @@ func TestWorkGoesOnWhileOneCallerIsLeft(t *testing.T) {
 	require.Equal(t, "done", a.value.GetOutcome())
 }
 
+// A first try hangs in the hypervisor, deaf to its context. Its conductor has given up and tries again.
+func TestATryAfterOneThatHangsGetsPastIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		call string
+		try  func(*computev1.RunRequest)
+		how  string
+	}{
+		"stop":    {"stop", stopping(0), "interrupt"},
+		"destroy": {"destroy", clearing, "interrupt"},
+		"delete":  {"destroy", deleting, "kill"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.done(command(100, 1, creating()))
+			hung := h.hyp.hang(c.call, true)
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			first := beside(func() (*computev1.StepResult, error) { return h.follow(ctx, command(100, 2, c.try), nil) })
+			await(t, "the hang", hung.entered)
+			leave()
+			require.Error(t, await(t, "the first caller", first).err)
+			h.done(command(100, 3, c.try))
+			require.Equal(t, []string{c.how}, h.hyp.interrupted())
+			require.Equal(t, []string{"prepare", "start", c.call, c.call}, h.hyp.made())
+		})
+	}
+}
+
+func TestATryThatCannotGetPastOneThatHangsSaysWhatItWaitsFor(t *testing.T) {
+	h := newHost(t)
+	h.done(command(100, 1, creating()))
+	hung := h.hyp.hang("stop", false)
+	h.runBeside(command(100, 2, stopping(0)))
+	await(t, "the hang", hung.entered)
+	begun, ended := h.points.hold("journal:after:begin"), h.points.hold("journal:after:end")
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	second := beside(func() (*computev1.StepResult, error) { return h.follow(ctx, command(100, 3, deleting), nil) })
+	await(t, "the second step's begin", begun.reached)
+	h.points.let("journal:after:begin")
+	leave()
+	require.Error(t, await(t, "the second caller", second).err)
+	await(t, "the second step's end", ended.reached)
+	h.points.let("journal:after:end")
+	result, err := h.run(command(100, 3, deleting))
+	require.NoError(t, err)
+	require.Equal(t, "interrupted", result.GetOutcome())
+	require.Contains(t, result.GetMessage(), `step "power-off"`)
+	require.Contains(t, result.GetMessage(), "driver call stop")
+	require.Equal(t, []string{"prepare", "start", "stop"}, h.hyp.made())
+}
+
 func TestACancelledCreateDoesNotStart(t *testing.T) {
 	h := newHost(t)
 	h.hyp.set(func(y *hypervisor) { y.lingers = true })

@@ -112,9 +112,17 @@ func (s *server) Stats(ctx context.Context, _ *computev1.StatsRequest) (*compute
 	return stats, nil
 }
 
-// Events subscribes before it looks, so no change falls between; what was seen twice is sent once.
+// Events subscribes before it looks, so no change falls between; what was seen twice is sent once. It begins with the first
+// registration: an observation without an epoch is older than every other, and would be ignored.
 func (s *server) Events(_ *computev1.EventsRequest, stream grpc.ServerStreamingServer[computev1.Observation]) error {
 	ctx := stream.Context()
+	select {
+	case <-s.a.registered:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.a.halted:
+		return unavailable("%v", errStopping)
+	}
 	sub := s.a.hub.subscribe()
 	defer s.a.hub.unsubscribe(sub)
 	all, err := s.a.observeAll(ctx)

@@ -18,8 +18,9 @@ const (
 )
 
 // carryOut does what the conductor decided about each machine, from evidence in etcd. It returns what is quarantined, with
-// the reason. After an error the host must not become schedulable.
-func (a *Agent) carryOut(ctx context.Context, verdicts []*conductorv1.MachineVerdict) (map[vm.InstanceID]string, error) {
+// the reason. After an error the host must not become schedulable. However long it takes, the lease is kept meanwhile.
+func (a *Agent) carryOut(ctx context.Context, reg *registration, verdicts []*conductorv1.MachineVerdict) (map[vm.InstanceID]string, error) {
+	defer a.renewBeside(ctx, reg)()
 	quarantined := map[vm.InstanceID]string{}
 	for _, v := range verdicts {
 		id := vm.InstanceID(v.GetInstanceId())
@@ -48,7 +49,8 @@ func (a *Agent) carryOut(ctx context.Context, verdicts []*conductorv1.MachineVer
 	return quarantined, nil
 }
 
-// execute ends a machine that belongs elsewhere or nowhere, under the verdict's fence like any command.
+// execute ends a machine that belongs elsewhere or nowhere, under the verdict's fence like any command. One that is gone
+// for good is left alone: nothing can bring it back (A5), and its tombstone refuses whatever the verdict's fence would.
 func (a *Agent) execute(ctx context.Context, v *conductorv1.MachineVerdict) error {
 	ctx, cancel := context.WithTimeout(ctx, verdictLimit)
 	defer cancel()
@@ -62,6 +64,9 @@ func (a *Agent) execute(ctx context.Context, v *conductorv1.MachineVerdict) erro
 		},
 		step:   "verdict",
 		action: destroy(id, v.GetTombstone()),
+	}
+	if n, buried := a.book.buriedUnder(id, o.fence); buried && a.gone(ctx, id) {
+		return a.book.commit("tombstone", n)
 	}
 	unlock, err := a.take(ctx, o.claim, true, func(claim) error { return nil })
 	if err != nil {
@@ -79,6 +84,12 @@ func (a *Agent) execute(ctx context.Context, v *conductorv1.MachineVerdict) erro
 	}
 	t := &tombstoneEntry{Instance: id, Fence: o.fence, At: time.Now()}
 	return a.book.commit("tombstone", a.book.write(entry{Tombstone: t}))
+}
+
+// gone says whether the hypervisor knows for sure that nothing of the machine is here.
+func (a *Agent) gone(ctx context.Context, id vm.InstanceID) bool {
+	m, err := a.driver.Inspect(ctx, id)
+	return err == nil && !m.Exists
 }
 
 func byInstance(x, y *conductorv1.FoundMachine) int {

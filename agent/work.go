@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -113,14 +114,16 @@ func (w *work) breakIn(interrupt func()) {
 	interrupt()
 }
 
-// where says where the work is, for the message of who waits for it in vain.
-func (w *work) where() string {
+// String says what the work is and where it stands, for the message of who waits for it in vain.
+func (w *work) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.call == "" {
-		return "waiting for its turn"
+	where := "waiting for its turn"
+	if w.call != "" {
+		where = "in the driver call " + w.call
 	}
-	return "in the driver call " + w.call
+	o := w.order
+	return fmt.Sprintf("step %q of task %s under fence %s is %s since %s", o.step, o.task, o.fence, where, w.since.UTC().Format(time.RFC3339))
 }
 
 // olderThan says whether w must give way to a command with this claim and sequence; 0 is the sequence of a Fence.

@@ -149,7 +149,7 @@ func (x *RegisterRequest) GetMachines() []*FoundMachine {
 	return nil
 }
 
-// FoundMachine is what the agent has of one instance: a machine, a tombstone, or both.
+// FoundMachine is a machine that the agent has; tombstone says that its instance was deleted here.
 type FoundMachine struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	InstanceId      string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
