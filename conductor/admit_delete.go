@@ -15,6 +15,10 @@ import (
 func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admitted, error) {
 	in := found.rec
 	if found.gone {
+		// There is nothing to do, so there is no task, unless this very request was the one that deleted it. P5
+		if used, err := a.keyUsed(ctx); used != nil || err != nil {
+			return used, err
+		}
 		return &Admitted{Instance: in, Revision: found.mod, InstRev: found.mod}, nil
 	}
 	if in.DeleteProtection {

@@ -27,31 +27,11 @@ func (s *service) order(ctx context.Context, id, requestID string, o Order) (*co
 		return nil, err
 	}
 	o.Project, o.Instance, o.Key, o.By = who.project, found.rec.ID, who.key, who.by
-	if found.gone && o.Verb == vm.Delete {
-		return s.deletedAlready(ctx, found, o)
-	}
 	out, err := s.c.Admit(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	return s.c.admittedView(out), nil
-}
-
-// deletedAlready answers a delete of what is gone: there is nothing to do, so there is no task, unless this very request
-// was the one that deleted it. P5
-func (s *service) deletedAlready(ctx context.Context, found *foundInstance, o Order) (*conductorv1.InstanceTask, error) {
-	a, err := s.c.newAdmission(o)
-	if err != nil {
-		return nil, err
-	}
-	used, err := a.keyUsed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if used == nil {
-		used = &Admitted{Instance: found.rec, InstRev: found.mod, Revision: found.mod}
-	}
-	return s.c.admittedView(used), nil
 }
 
 // DeleteInstance is legal in every state and preempts whatever runs. P4

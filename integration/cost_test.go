@@ -13,7 +13,7 @@ import (
 // TestTheCostOfATask counts raft entries, which is every write to the store by anybody: a task with one step costs two, a
 // create three, and the agent's events about what a task did cost nothing.
 func TestTheCostOfATask(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{Conductors: 3, Computes: 2, SessionTTL: time.Minute, HostTTL: time.Minute})
+	c := cluster.Start(t, cluster.Options{Conductors: 3, Computes: 2, SessionTTL: time.Minute, HostTTL: time.Minute, Etcd: alone(t)})
 	for _, s := range []struct {
 		verb vm.Verb
 		from vm.State
@@ -47,7 +47,7 @@ func TestTheCostOfATask(t *testing.T) {
 
 // TestAnIdleClusterOnlyKeepsItsLeases: without requests nothing is written and nothing is asked of etcd but to renew leases.
 func TestAnIdleClusterOnlyKeepsItsLeases(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{Conductors: 3, Computes: 2, SessionTTL: 3 * time.Second, HostTTL: 3 * time.Second})
+	c := cluster.Start(t, cluster.Options{Conductors: 3, Computes: 2, SessionTTL: 3 * time.Second, HostTTL: 3 * time.Second, Etcd: alone(t)})
 	c.Make("idle", vm.Active)
 	c.Settle()
 	before, reads := c.Etcd.RaftIndex(), c.Reads()

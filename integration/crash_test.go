@@ -38,35 +38,33 @@ var stories = []story{
 // recorder notes every point that one task passes, of conductors and agents.
 type recorder struct {
 	mu     sync.Mutex
-	on     bool
+	verb   vm.Verb // empty while nothing is recorded
 	points []string
 }
 
 func (r *recorder) point(_, point string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.on && relevant(point) {
+	if r.verb != "" && relevant(r.verb, point) {
 		r.points = append(r.points, point)
 	}
 }
 
-// relevant leaves out what a task does not do: sessions, registrations, observations.
-func relevant(point string) bool {
-	if name, ok := strings.CutPrefix(point, "txn:"); ok {
-		verb, _, _ := strings.Cut(name, ".")
-		return slices.ContainsFunc(stories, func(s story) bool { return string(s.verb) == verb })
-	}
-	return true
+// relevant leaves out what the task does not do: sessions, registrations, observations, and the last line of a task before
+// it, which has ended when its transaction has.
+func relevant(verb vm.Verb, point string) bool {
+	name, ok := strings.CutPrefix(point, "txn:")
+	return !ok || strings.HasPrefix(name, string(verb)+".")
 }
 
-func (r *recorder) record(f func()) []string {
+func (r *recorder) record(verb vm.Verb, f func()) []string {
 	r.mu.Lock()
-	r.on, r.points = true, nil
+	r.verb, r.points = verb, nil
 	r.mu.Unlock()
 	f()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.on = false
+	r.verb = ""
 	return slices.Clone(r.points)
 }
 
@@ -84,7 +82,7 @@ func TestCrashMatrix(t *testing.T) {
 		if s.from != "" {
 			instance = c.Make(fmt.Sprintf("%s-plain", s.verb), s.from)
 		}
-		points := rec.record(func() { s.run(t, c, instance, fmt.Sprintf("%s-plain", s.verb), nil) })
+		points := rec.record(s.verb, func() { s.run(t, c, instance, fmt.Sprintf("%s-plain", s.verb), nil) })
 		require.NotEmpty(t, points)
 		seen := map[string]int{}
 		for _, p := range points {

@@ -106,8 +106,8 @@ func (f *farm) wait(task string) taskJSON {
 	return t
 }
 
-// passed is every point passed since the last call.
-func (f *farm) passed() []string {
+// passed is every point of a verb passed since the last call.
+func (f *farm) passed(verb vm.Verb) []string {
 	f.t.Helper()
 	file := filepath.Join(f.crash, "passed")
 	b, err := os.ReadFile(file)
@@ -116,7 +116,7 @@ func (f *farm) passed() []string {
 	}
 	require.NoError(f.t, err)
 	require.NoError(f.t, os.Remove(file))
-	return slices.DeleteFunc(strings.Fields(string(b)), func(p string) bool { return !relevant(p) })
+	return slices.DeleteFunc(strings.Fields(string(b)), func(p string) bool { return !relevant(verb, p) })
 }
 
 func (f *farm) arm(point string, nth int) {

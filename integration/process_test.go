@@ -28,10 +28,10 @@ func TestRealCrashMatrix(t *testing.T) {
 		if s.from != "" {
 			instance = f.make(name, s.from)
 		}
-		f.passed()
+		f.passed(s.verb)
 		_, task := f.send(s, instance, name)
 		require.Equal(t, "succeeded", f.wait(task).Status)
-		points := f.passed()
+		points := f.passed(s.verb)
 		require.NotEmpty(t, points)
 		seen, hit := map[string]int{}, 0
 		for _, p := range points {

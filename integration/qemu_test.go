@@ -31,10 +31,10 @@ func TestEveryVerbOnQEMUWhileItsAgentIsKilled(t *testing.T) {
 		if s.from != "" {
 			instance = f.make(name, s.from)
 		}
-		f.passed()
+		f.passed(s.verb)
 		id, task := f.send(s, instance, name)
 		require.Equal(t, "succeeded", f.wait(task).Status)
-		points := f.passed()
+		points := f.passed(s.verb)
 		f.remove(id, s)
 		seen := map[string]int{}
 		for _, p := range points {

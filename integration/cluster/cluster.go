@@ -296,6 +296,20 @@ func (c *Cluster) AwaitTask(id string) *vm.Task {
 	return task
 }
 
+// Instances are all instances on record.
+func (c *Cluster) Instances() []*vm.Instance {
+	c.t.Helper()
+	page, err := c.Store.List(context.WithoutCancel(c.t.Context()), c.Keys.Table(coord.Instances), "", 0, false)
+	require.NoError(c.t, err)
+	var out []*vm.Instance
+	for _, kv := range page.KVs {
+		in := new(vm.Instance)
+		require.NoError(c.t, kv.Decode(in))
+		out = append(out, in)
+	}
+	return out
+}
+
 // Snapshot is every live key, as the invariant checker wants it.
 func (c *Cluster) Snapshot() []coord.KV {
 	c.t.Helper()
@@ -358,9 +372,11 @@ func (c *Cluster) stop() {
 	for _, conn := range c.conns {
 		_ = conn.Close()
 	}
+	var stopping sync.WaitGroup
 	for _, x := range conductors {
-		x.leave()
+		stopping.Go(x.stop)
 	}
+	stopping.Wait()
 	for _, x := range computes {
 		x.stop()
 	}

@@ -139,16 +139,6 @@ func (x *Conductor) stop() {
 	x.Etcd.Close()
 }
 
-// leave is stop for the end of a test, which does not wait for what a killed replica still tries: nobody hears it.
-func (x *Conductor) leave() {
-	x.cancel()
-	if x.dead() {
-		go x.stop()
-		return
-	}
-	x.stop()
-}
-
 // way is a conductor's way to all agents. When it is cut connections break and new ones are refused.
 type way struct {
 	mu    sync.Mutex
