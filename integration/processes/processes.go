@@ -57,8 +57,8 @@ type Cluster struct {
 	etcd   string
 	all    []*Process
 	web    *http.Client
-	named  int
-	hosts  map[string]string // listening address by host name
+	places map[string][2]string // gRPC and HTTP addresses by conductor name
+	hosts  map[string]string    // listening address by host name
 }
 
 const clockTicks = 100 // a second, of the kernel's user interface
@@ -69,7 +69,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		o.Driver = "sim"
 	}
 	c := &Cluster{
-		opts: o, web: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}, hosts: map[string]string{},
+		opts: o, web: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}, hosts: map[string]string{}, places: map[string][2]string{},
 	}
 	if err := c.boot(ctx); err != nil {
 		c.Stop()
@@ -131,11 +131,18 @@ func (c *Cluster) StartCompute(ctx context.Context, name string) error {
 	})
 }
 
-// StartConductor starts one more replica, under a new name, and waits until it is ready.
+// StartConductor starts a replica under the first name that is free, at the addresses which that name has always had, and
+// waits until it is ready: hosts are told the addresses of conductors once.
 func (c *Cluster) StartConductor(ctx context.Context) (*Process, error) {
-	c.named++
-	name := fmt.Sprintf("c%d", c.named)
-	grpc, web := freeAddr(), freeAddr()
+	n := 1
+	for c.Named(fmt.Sprintf("c%d", n)) != nil {
+		n++
+	}
+	name := fmt.Sprintf("c%d", n)
+	if c.places[name] == [2]string{} {
+		c.places[name] = [2]string{freeAddr(), freeAddr()}
+	}
+	grpc, web := c.places[name][0], c.places[name][1]
 	args := append([]string{"serve", "--name", name, "--etcd", c.etcd, "--grpc", grpc, "--http", web}, c.opts.Conductor...)
 	p, err := c.start(ctx, name, Conductors, "conductor", args...)
 	if err != nil {
@@ -157,7 +164,7 @@ func (c *Cluster) StartConductor(ctx context.Context) (*Process, error) {
 }
 
 func (c *Cluster) start(ctx context.Context, name, role, binary string, args ...string) (*Process, error) {
-	log, err := os.Create(filepath.Join(c.opts.Dir, name+".log"))
+	log, err := os.OpenFile(filepath.Join(c.opts.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
