@@ -17,6 +17,7 @@
 //	    record it rewrites (P1).
 //	A3  Every effect goes through worker.Act or worker.Fence, which carry the claim's fence and check the trust window
 //	    first (P1, P2).
-//	A4  A takeover fences every host the task touched before it reads anything there (P2).
+//	A4  A takeover fences every host that may hold anything of the instance before it reads anything there, and of the
+//	    hosts that the task touched and has confirmed clean those that live (P2).
 //	A5  The transaction that ends a task removes everything that was taken for it (P6).
 package conductor

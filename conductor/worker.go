@@ -126,7 +126,7 @@ func (w *worker) trusted() error {
 	return nil
 }
 
-// prepare loads what the flow needs, and for a takeover fences every host the task touched. A4
+// prepare loads what the flow needs, and for a takeover fences the hosts. A4
 func (w *worker) prepare() error {
 	if err := w.loadImage(); err != nil {
 		return err

@@ -4,7 +4,7 @@
 // The core is small; what only some hypervisors can do is an optional power, found by a type assertion:
 //
 //	Driver        Info Prepare Start Stop Destroy Inspect List Events      every driver
-//	Rebooter      Reboot                                                    machine keeps its process
+//	Rebooter      Reboot                                                    restart the guest, same disk
 //	Pauser        Pause Unpause
 //	Consoler      Console ConsoleLog                                        serial line
 //	Interrupter   Interrupt                                                 get past a hung call
