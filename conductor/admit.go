@@ -216,6 +216,7 @@ func (c *Conductor) Admit(ctx context.Context, o Order) (*Admitted, error) {
 	if err != nil {
 		return nil, err
 	}
+	confirmed := false // a refusal rests on records as new as this request
 	for range admitTries {
 		out, err := a.try(ctx, found)
 		conflict, refused := errors.AsType[*coord.ConflictError](err)
@@ -233,13 +234,15 @@ func (c *Conductor) Admit(ctx context.Context, o Order) (*Admitted, error) {
 			if used, kerr := a.keyUsed(ctx); used != nil || kerr != nil {
 				return used, kerr
 			}
-			if found.fresh {
+			if confirmed {
 				return nil, err
 			}
-			// The cache may lag, about the instance and about its host: what it would refuse is confirmed by a read.
+			// The cache may lag, about the instance and, also when that was read from etcd, about its host:
+			// what it would refuse is confirmed by a read of both.
 			if err := c.catchUp(ctx); err != nil {
 				return nil, err
 			}
+			confirmed = true
 			if found, err = c.readInstance(ctx, o.Instance); err != nil {
 				return nil, err
 			}

@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -148,4 +149,50 @@ func TestAnObservationCountsOnlyWhenItIsNewsFromTheOwner(t *testing.T) {
 	b.seen(t)
 	require.False(t, b.c.note(t.Context(), "h1", "i1", saw(3, 0, 2, vm.PowerCrashed)), "it rests until the task has ended")
 	require.Equal(t, vm.PowerShutdown, power())
+}
+
+// reads tells of every read of the store's own key, which is how a request catches up.
+type reads struct{ caughtUp chan struct{} }
+
+func (r reads) Committed(string, time.Duration, int, int, error) {}
+
+func (r reads) Read(what string, _ time.Duration, _ error) {
+	if what == string(coord.StoreT) {
+		select {
+		case r.caughtUp <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// P8. Symptom: a conductor whose cache is late does not know the instance, reads it from etcd, and refuses the verb because
+// its host, which the cache does not know either, seems to be down.
+func TestAnInstanceReadFromTheStoreIsNotRefusedForAHostTheCacheHasNotHeardOf(t *testing.T) {
+	b := newBench(t)
+	b.keep(t)
+	b.c.cfg.MaxTasks = 0 // what is admitted stays queued
+	lease, err := coordtest.Shared(t).Client(t).Grant(t.Context(), 60)
+	require.NoError(t, err)
+	r := reads{make(chan struct{}, 1)}
+	b.c.store = coord.NewStore(coord.Config{Client: coordtest.Shared(t).Client(t), Keys: b.c.keys, Observe: r})
+
+	b.c.watchers.mu.Lock() // the cache stands still behind the next cancel
+	goOn := sync.OnceFunc(b.c.watchers.mu.Unlock)
+	defer goOn()
+	b.put(t, coord.Put(b.c.keys.Cancel("t0"), vm.Cancel{Schema: vm.Schema, Task: "t0"}))
+	require.Eventually(t, func() bool { _, there := b.c.cache.Entry(b.c.keys.Cancel("t0")); return there }, patience, time.Millisecond)
+	b.put(t, coord.PutLeased(b.c.keys.AliveCompute("h2"), vm.AliveCompute{Schema: vm.Schema, ID: "h2", Name: "h2"}, int64(lease.ID)))
+	b.put(t, coord.Put(b.c.keys.Instance("i2"), vm.Instance{Schema: vm.Schema, ID: "i2", Name: "two", State: vm.Active, Host: "h2"}))
+	refused := make(chan error, 1)
+	go func() {
+		_, err := b.c.Admit(t.Context(), Order{Verb: vm.Stop, Project: DefaultProject, Instance: "i2"})
+		refused <- err
+	}()
+	select {
+	case <-r.caughtUp:
+	case err := <-refused:
+		require.Fail(t, "refused from a late cache", "%v", err)
+	}
+	goOn()
+	require.NoError(t, <-refused)
 }

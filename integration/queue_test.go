@@ -79,7 +79,7 @@ func TestAHundredWaitersKeepTheirOrder(t *testing.T) {
 	holder := c.Make("holder", vm.Active)
 	_, err := c.Conductor("c1").Replica.Admit(t.Context(), order(holder, volumes))
 	require.NoError(t, err)
-	<-hold.Sprung()
+	hold.Await(t)
 
 	type waiter struct {
 		task     vm.TaskID

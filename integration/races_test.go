@@ -29,7 +29,7 @@ func TestTwoStopsInTheSameInstantAreOneAndARefusal(t *testing.T) {
 		})
 	}
 	for _, h := range holds {
-		<-h.Sprung()
+		h.Await(t)
 	}
 	for _, h := range holds {
 		h.Thaw()
@@ -78,8 +78,8 @@ func TestTheReservationExcludesWithoutAnyLock(t *testing.T) {
 		return done
 	}
 	one, two := stop("c1"), stop("c2")
-	<-first.Sprung()
-	<-second.Sprung()
+	first.Await(t)
+	second.Await(t)
 	first.Thaw()
 	won := <-one
 	require.NoError(t, won.err)
@@ -102,7 +102,7 @@ func TestALateCommandOfAReplacedConductorIsRefused(t *testing.T) {
 	hold := c.Hold("c1", "agent:run:pausing:before", 1)
 	answer, err := c.Client("c1").PauseInstance(t.Context(), &conductorv1.VerbRequest{Id: id})
 	require.NoError(t, err)
-	<-hold.Sprung()
+	hold.Await(t)
 	first := c.Conductor("c1")
 	taskID := answer.GetTask().GetId()
 	// A user cancels; c1 does not hear of it any more, and c2 does before it takes over.

@@ -30,7 +30,7 @@ func TestAClaimWhoseAdmissionWasNeverAnsweredIsReleasedAndTakenOver(t *testing.T
 	defer giveUp()
 	client, answered := c.Client("c1"), make(chan error, 1)
 	go func() { _, err := client.StopInstance(ctx, req); answered <- err }()
-	<-hold.Sprung()
+	hold.Await(t)
 	first.Etcd.Set(netfault.Mute) // the store hears c1, and c1 hears nothing
 	hold.Thaw()
 	c.Await("the admission's commit", func() bool { return c.Instance(id).Task != "" })
@@ -67,7 +67,7 @@ func line(t *testing.T, conductors int) (*cluster.Cluster, []vm.Resource, *clust
 	hold := c.Hold("", "txn:suspend.finish:before", 1)
 	_, err := c.Conductor("c1").Replica.Admit(t.Context(), order(c.Make("holder", vm.Active), shared))
 	require.NoError(t, err)
-	<-hold.Sprung()
+	hold.Await(t)
 	return c, shared, hold
 }
 
@@ -139,7 +139,7 @@ func TestADeleteInheritsWhatTheTaskHad(t *testing.T) {
 	next := waits(t, c, "c1", c.Make("next", vm.Active), shared)
 	ends := c.Hold("c2", "txn:delete.finish:before", 1)
 	del := c.Send(cluster.Order{Verb: vm.Delete, Instance: string(c.Task(holder).Instance), First: "c2"}).GetTask().GetId()
-	<-ends.Sprung()
+	ends.Await(t)
 	require.Equal(t, vm.TaskID(del), read(t, c, shared[0]).Task)
 	require.Equal(t, vm.TaskWaiting, c.Task(string(next)).Status)
 	c.CheckInvariants()
@@ -185,7 +185,7 @@ func TestACleanStopFinishesOrHandsOver(t *testing.T) {
 	first, client := c.Conductor("c1"), c.Client("c1")
 	hold := c.Hold("c1", "txn:pause.finish:before", 1)
 	pause := c.Send(cluster.Order{Verb: vm.Pause, Instance: ends, First: "c1"}).GetTask().GetId()
-	<-hold.Sprung()
+	hold.Await(t)
 	create := c.Send(cluster.Order{Verb: vm.Create, Name: "long", First: "c1", Metadata: map[string]string{"sim.latency.image": "2s"}})
 	c.Await("the create's spawn", func() bool {
 		in := c.Instance(create.GetInstance().GetId())

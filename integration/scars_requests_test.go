@@ -40,7 +40,7 @@ func TestAKeyIsOneRequestWhicheverConductorIsAsked(t *testing.T) {
 	// c2 has found the stop legal, and writes when c1's has come and gone.
 	hold := c.Hold("c2", "txn:stop.admit:before", 1)
 	second := send(c, late)
-	<-hold.Sprung()
+	hold.Await(t)
 	first := c.Run(stop)
 	hold.Thaw()
 	got := <-second
@@ -64,7 +64,7 @@ func TestAKeyIsOneRequestWhicheverConductorIsAsked(t *testing.T) {
 	late.First = "c2"
 	hold = c.Hold("c2", "txn:create.admit:before", 1)
 	second = send(c, late)
-	<-hold.Sprung()
+	hold.Await(t)
 	first = c.Run(create)
 	hold.Thaw()
 	got = <-second
@@ -82,9 +82,9 @@ func TestADeleteDuringADeleteJoinsIt(t *testing.T) {
 	late := c.Hold("c2", "txn:delete.admit:before", 1)
 	ends := c.Hold("c1", "txn:delete.finish:before", 1)
 	second := send(c, cluster.Order{Verb: vm.Delete, Instance: id, First: "c2"})
-	<-late.Sprung()
+	late.Await(t)
 	first := c.Send(cluster.Order{Verb: vm.Delete, Instance: id, First: "c1"}).GetTask().GetId()
-	<-ends.Sprung()
+	ends.Await(t)
 	late.Thaw()
 	got := <-second
 	require.NoError(t, got.err)
@@ -157,7 +157,7 @@ func TestACancelIsHeardOrTooLate(t *testing.T) {
 	asked := c.Hold("c1", "txn:cancel:before", 1)
 	twice := make(chan error, 1)
 	go func() { twice <- cancel("c1", stop) }()
-	<-asked.Sprung()
+	asked.Await(t)
 	require.NoError(t, cancel("c2", stop))
 	ended := c.AwaitTask(stop)
 	require.Equal(t, vm.TaskCancelled, ended.Status)
@@ -168,14 +168,14 @@ func TestACancelIsHeardOrTooLate(t *testing.T) {
 	quick := c.Make("quick", vm.Active)
 	hold := c.Hold("c1", "txn:stop.finish:before", 1)
 	stop = c.Send(cluster.Order{Verb: vm.Stop, Instance: quick, Force: true, First: "c1"}).GetTask().GetId()
-	<-hold.Sprung()
+	hold.Await(t)
 	require.NoError(t, cancel("c2", stop))
 	hold.Thaw()
 	require.Equal(t, vm.TaskSucceeded, c.AwaitTask(stop).Status)
 
 	hold = c.Hold("c1", "txn:delete.finish:before", 1)
 	del := c.Send(cluster.Order{Verb: vm.Delete, Instance: quick, First: "c1"}).GetTask().GetId()
-	<-hold.Sprung()
+	hold.Await(t)
 	for _, name := range []string{"c1", "c2"} {
 		require.Equal(t, vm.ReasonTooLate, vm.ReasonOf(cancel(name, del)))
 	}
@@ -199,7 +199,7 @@ func TestOnlyAnIdleInstanceIsObserved(t *testing.T) {
 	require.Equal(t, vm.PowerRunning, c.Observed(id).PowerState)
 	hold := c.Hold("", "txn:reboot.finish:before", 1)
 	task := c.Send(cluster.Order{Verb: vm.Reboot, Instance: id, Hard: true}).GetTask().GetId()
-	<-hold.Sprung()
+	hold.Await(t)
 	before := c.Etcd.RaftIndex()
 	require.NoError(t, sim.GuestCrash(vm.InstanceID(id)))
 	c.Settle()

@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"sync"
 	"sync/atomic"
+	"testing"
+	"time"
 )
 
 // Trap freezes one process when it reaches a point for the nth time.
@@ -20,6 +23,18 @@ type Trap struct {
 
 // Sprung is closed when the point was reached and the process killed.
 func (t *Trap) Sprung() <-chan struct{} { return t.sprung }
+
+// Await waits until the point was reached, or fails the test.
+func (t *Trap) Await(tb testing.TB) {
+	tb.Helper()
+	deadline := time.NewTimer(Patience)
+	defer deadline.Stop()
+	select {
+	case <-t.sprung:
+	case <-deadline.C:
+		tb.Fatalf("%s did not come to %s for the %d. time within %v", cmp.Or(t.Who, "nobody"), t.Point, t.Nth, Patience)
+	}
+}
 
 // Thaw lets the frozen goroutine go on, as a stopped process that continues.
 func (t *Trap) Thaw() { t.once.Do(func() { close(t.thaw) }) }
