@@ -105,7 +105,7 @@ func (s *service) DrainHost(ctx context.Context, req *conductorv1.HostVerbReques
 }
 
 // ConfirmFencedHost is not built yet.
-func (s *service) ConfirmFencedHost(ctx context.Context, req *conductorv1.HostVerbRequest) (*conductorv1.Host, error) {
+func (s *service) ConfirmFencedHost(ctx context.Context, req *conductorv1.ConfirmFencedRequest) (*conductorv1.Host, error) {
 	return nil, s.unsupported(ctx, "confirm the fencing of", req.GetId())
 }
 

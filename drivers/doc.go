@@ -8,6 +8,12 @@
 //	Pauser        Pause Unpause
 //	Consoler      Console ConsoleLog                                        serial line
 //	Interrupter   Interrupt                                                 get past a hung call
+//	Suspender     Suspend Resume                                            memory to disk and back
+//	Rescuer       Rescue Unrescue                                           start from another disk
+//	Rebuilder     Rebuild                                                   the disk anew
+//	Snapshotter   Snapshot Export DropImage Images OpenImage                images of disks
+//	Passworder    SetPassword                                               through the guest's own agent
+//	Meter         Usage                                                     what vCPUs ran and waited
 //
 // Rules for every driver, held by drivertest:
 //

@@ -51,6 +51,91 @@ type Pauser interface {
 	Unpause(ctx context.Context, id vm.InstanceID, report Report) error
 }
 
+// Suspender saves memory to disk. A suspended machine has power state suspended and no process.
+type Suspender interface {
+	// Suspend saves the memory and ends the process. Nil when it is suspended already. The memory in the host is given up
+	// only after the copy is complete; a copy cut short is made again. Phase: suspend, in bytes.
+	Suspend(ctx context.Context, id vm.InstanceID, report Report) error
+	// Resume goes on from the saved memory and removes it once the machine executes; nil when it executes already. Without
+	// saved memory it is refused. Phase: resume.
+	Resume(ctx context.Context, id vm.InstanceID, report Report) error
+}
+
+// Rescuer starts a machine from another disk. Inspect says which in Machine.Rescue. Start, Stop, Reboot, Pause and Suspend
+// keep the disk that it starts from; Stop, Suspend and Destroy of a rescued machine keep, keep and remove its rescue disk.
+type Rescuer interface {
+	// Rescue ends execution, makes a disk from image, and starts the machine from it with the own disk as the second. Saved
+	// memory is given up. Nil when it executes from a rescue disk of that image already. Phases: image, disk, rescue.
+	Rescue(ctx context.Context, id vm.InstanceID, image Image, report Report) error
+	// Unrescue ends execution, removes the rescue disk and starts the machine from its own; nil when it executes from its
+	// own disk already. Phase: unrescue.
+	Unrescue(ctx context.Context, id vm.InstanceID, report Report) error
+}
+
+// Rebuilder makes a disk anew.
+type Rebuilder interface {
+	// Rebuild makes a disk from spec.Image, and puts it in the place of the old one with the machine off, not rescued and
+	// without saved memory. Until then the old disk is whole. The machine ends at the last moment. The spec's id is that of
+	// an existing machine, of the same size; the new spec is kept. Done again it makes the disk again. Phases: image, disk,
+	// rebuild.
+	Rebuild(ctx context.Context, spec Spec, report Report) error
+}
+
+// Snapshotter makes images of disks. Images outlive their machine and belong to the host until they are dropped.
+type Snapshotter interface {
+	// Snapshot copies the disk as it is at one moment, in whatever power state; what executes goes on executing, its file
+	// systems are frozen for that moment when the guest's agent can. Nil when the copy is complete already. Phase:
+	// snapshot, in bytes.
+	Snapshot(ctx context.Context, id vm.InstanceID, image vm.ImageID, report Report) error
+	// Export makes a complete image of the copy, without backing file, and removes the copy; done again it tells the same.
+	// Phase: upload, in bytes.
+	Export(ctx context.Context, id vm.InstanceID, image vm.ImageID, report Report) (ImageFile, error)
+	// DropImage removes copy and image, as far as there are any.
+	DropImage(ctx context.Context, image vm.ImageID) error
+	// Images lists the ids of all copies and images here.
+	Images(ctx context.Context) ([]vm.ImageID, error)
+	// OpenImage reads a complete image; ErrNoImage when there is none.
+	OpenImage(ctx context.Context, image vm.ImageID) (ImageReader, error)
+}
+
+// ImageReader is a complete image, open for reading.
+type ImageReader interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Passworder reaches the guest's own agent.
+type Passworder interface {
+	// SetPassword has the guest set user's password. ErrNoAgent when the guest has no agent that answers; then nothing was
+	// changed. Phase: password.
+	SetPassword(ctx context.Context, id vm.InstanceID, user, password string, report Report) error
+}
+
+// Meter counts what machines use.
+type Meter interface {
+	// Usage tells of each vCPU; empty when nothing executes.
+	Usage(ctx context.Context, id vm.InstanceID) ([]VCPUUsage, error)
+}
+
+// VCPUUsage is what one vCPU has had of the host's processors since the machine's process began.
+type VCPUUsage struct {
+	Run  time.Duration // on a processor
+	Wait time.Duration // ready, and waiting for one
+}
+
+// ImageFile is a complete image on this host.
+type ImageFile struct {
+	ID        vm.ImageID `json:"id"`
+	SizeBytes int64      `json:"size_bytes"`
+	SHA256    string     `json:"sha256"`
+	Format    string     `json:"format"`
+}
+
+// Fetch opens a host:// image on the host that has it, from offset on, and tells its whole size. The agent gives it to
+// drivers that copy images; ErrRetry while that host cannot be reached.
+type Fetch func(ctx context.Context, image Image, offset int64) (body io.ReadCloser, size int64, err error)
+
 // Consoler gives access to the machine's serial line.
 type Consoler interface {
 	// Console opens the live line. Several may be open at once or the oldest is closed; the driver says which in its docs.
@@ -88,13 +173,16 @@ type Spec struct {
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
-// Image says where a disk's first content comes from: builtin:<name>, file:///path, http:// or https://.
+// Image says where a disk's first content comes from: builtin:<name>, file:///path, http://, https://, or
+// host://<host>/<id> for what a host has made by Export.
 type Image struct {
 	ID     vm.ImageID `json:"id"`
 	Name   string     `json:"name"`
 	URL    string     `json:"url"`
 	Format string     `json:"format"` // raw or qcow2
 	SHA256 string     `json:"sha256,omitempty"`
+	// Address is where the agent that has a host:// image answers now.
+	Address string `json:"address,omitempty"`
 }
 
 // Machine is what the hypervisor says of one machine.
@@ -105,7 +193,8 @@ type Machine struct {
 	Detail     string // the hypervisor's own word: guest-panicked, signal 9, ...
 	Disks      []string
 	Ports      []string
-	Unknown    bool // something is here that this driver cannot read; it is never destroyed on a guess
+	Unknown    bool       // something is here that this driver cannot read; it is never destroyed on a guess
+	Rescue     vm.ImageID // of the rescue disk that it starts from; empty when it starts from its own
 }
 
 // Event is something that happened to a machine by itself.
@@ -123,4 +212,7 @@ var (
 	ErrRetry       = errors.New("may succeed when tried again")
 	ErrBadImage    = errors.New("the image cannot be used")
 	ErrUnsupported = errors.New("this driver cannot do that")
+	ErrNoAgent     = errors.New("the guest has no agent that answers")
+	ErrNoImage     = errors.New("no such image on this host")
+	ErrNoMemory    = errors.New("no memory of the machine is saved")
 )

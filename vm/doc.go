@@ -12,6 +12,10 @@
 //	footprint     the hosts that may hold anything of an instance; written before the first touch
 //	ticket        a waiting task's place in the queue of one shared resource
 //	conductor     a process that admits and drives tasks; replicas share the work
+//	rescue        starting a machine from another disk while its own is repaired; the record keeps it until unrescue
+//	power         optional: what a driver can do beside the basics
+//	signature     an operator's word for what no machine can prove, kept with his name and reason
+//	usage         what each vCPU has run and waited: a statistic, never a state
 //	compute       the host agent that runs machines for conductors; it has no etcd credentials
 //
 // Three facts about an instance have three writers and are never merged: State (vm_state, what the control plane has

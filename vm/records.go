@@ -28,8 +28,11 @@ type Instance struct {
 	Footprint        []HostName        `json:"footprint"` // hosts that may hold anything of it
 	Metadata         map[string]string `json:"metadata"`
 	Availability     Availability      `json:"availability"`
+	OnHostBoot       OnHostBoot        `json:"on_host_boot,omitempty"`
 	DeleteProtection bool              `json:"delete_protection,omitempty"`
-	Error            *Fault            `json:"error,omitempty"` // set when State is error
+	Rescue           *RescueDisk       `json:"rescue,omitempty"`  // until unrescue or rebuild, through stop, pause and suspend
+	Remains          []HostName        `json:"remains,omitempty"` // of a deleted one: hosts that are down and may hold something of it
+	Error            *Fault            `json:"error,omitempty"`   // set when State is error
 	CreatedAt        time.Time         `json:"created_at"`
 	UpdatedAt        time.Time         `json:"updated_at"`
 	Since            time.Time         `json:"since"` // when State was entered
@@ -43,6 +46,21 @@ const (
 	AvailabilityNone    Availability = "none"
 	AvailabilityRestart Availability = "restart"
 )
+
+// OnHostBoot says what becomes of an instance whose host was rebooted under it. Empty means HostBootRestart.
+type OnHostBoot string
+
+// The values of OnHostBoot.
+const (
+	HostBootRestart OnHostBoot = "restart" // what ran is started again
+	HostBootStopped OnHostBoot = "stopped" // it stays off
+)
+
+// RescueDisk is the disk that an instance starts from while its own is being repaired.
+type RescueDisk struct {
+	Image ImageID   `json:"image"`
+	Since time.Time `json:"since"`
+}
 
 // Size is what an instance takes from its host.
 type Size struct {
@@ -121,7 +139,7 @@ type Port struct {
 	UpdatedAt time.Time   `json:"updated_at"`
 }
 
-// Image is a bootable disk. URL is builtin:<name>, file:///path, http:// or https://.
+// Image is a bootable disk. URL is builtin:<name>, file:///path, http://, https://, or host://<host>/<id> of a snapshot.
 type Image struct {
 	Schema    int         `json:"schema"`
 	ID        ImageID     `json:"id"`
@@ -131,9 +149,21 @@ type Image struct {
 	Format    string      `json:"format"` // raw or qcow2
 	SHA256    string      `json:"sha256,omitempty"`
 	SizeBytes int64       `json:"size_bytes,omitempty"`
+	Status    ImageStatus `json:"status,omitempty"`
+	Task      TaskID      `json:"task,omitempty"` // the snapshot that makes it: while saving
+	Host      HostName    `json:"host,omitempty"` // of a snapshot: where its file is
 	CreatedAt time.Time   `json:"created_at"`
 	UpdatedAt time.Time   `json:"updated_at"`
 }
+
+// ImageStatus says whether an image can be used. Empty means ImageActive.
+type ImageStatus string
+
+// The values of ImageStatus.
+const (
+	ImageActive ImageStatus = "active"
+	ImageSaving ImageStatus = "saving" // a snapshot makes it
+)
 
 // Flavor is a named Size.
 type Flavor struct {
@@ -157,19 +187,31 @@ const (
 
 // Host is the record of one compute host. Key: hosts/<name>. That it is alive is another fact: alive/compute/<name>.
 type Host struct {
-	Schema    int       `json:"schema"`
-	ID        HostName  `json:"id"` // same as Name
-	Name      HostName  `json:"name"`
-	Driver    string    `json:"driver"`
-	Version   string    `json:"version"` // of the hypervisor
-	Capacity  Size      `json:"capacity"`
-	Admin     HostAdmin `json:"admin"`
-	DataDir   string    `json:"data_dir_id"` // identity of the agent's data directory
-	Epoch     int64     `json:"epoch"`       // grows with each new data directory and each boot of the machine
-	Boot      string    `json:"boot_id"`     // the kernel's boot id when the epoch was given
-	Lease     int64     `json:"lease"`       // of the newest registration: the only one that may be activated
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	Schema   int       `json:"schema"`
+	ID       HostName  `json:"id"` // same as Name
+	Name     HostName  `json:"name"`
+	Driver   string    `json:"driver"`
+	Version  string    `json:"version"` // of the hypervisor
+	Capacity Size      `json:"capacity"`
+	Admin    HostAdmin `json:"admin"`
+	DataDir  string    `json:"data_dir_id"` // identity of the agent's data directory
+	Epoch    int64     `json:"epoch"`       // grows with each new data directory and each boot of the machine
+	Boot     string    `json:"boot_id"`     // the kernel's boot id when the epoch was given
+	Lease    int64     `json:"lease"`       // of the newest registration: the only one that may be activated
+	// PublicKey is what secrets for this host are sealed to; its agent alone has the other half.
+	PublicKey []byte     `json:"public_key,omitempty"`
+	Powers    []string   `json:"powers,omitempty"` // of its driver
+	DownSince *time.Time `json:"down_since,omitempty"`
+	Fenced    *Signature `json:"fenced,omitempty"` // for as long as it is down
+	CreatedAt time.Time  `json:"created_at"`
+	UpdatedAt time.Time  `json:"updated_at"`
+}
+
+// Signature is an operator's word for what no machine can prove.
+type Signature struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
 }
 
 // Allocations is what is promised on one host. Key: allocations/<host>. Invariant: Sum is the sum of Instances and fits

@@ -243,6 +243,15 @@ type RunRequest struct {
 	//	*RunRequest_Pause
 	//	*RunRequest_Unpause
 	//	*RunRequest_Destroy
+	//	*RunRequest_Suspend
+	//	*RunRequest_Resume
+	//	*RunRequest_Rescue
+	//	*RunRequest_Unrescue
+	//	*RunRequest_Rebuild
+	//	*RunRequest_Snapshot
+	//	*RunRequest_Export
+	//	*RunRequest_Drop
+	//	*RunRequest_SetPassword
 	Action        isRunRequest_Action `protobuf_oneof:"action"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -404,6 +413,87 @@ func (x *RunRequest) GetDestroy() *DestroyMachine {
 	return nil
 }
 
+func (x *RunRequest) GetSuspend() *SuspendMachine {
+	if x != nil {
+		if x, ok := x.Action.(*RunRequest_Suspend); ok {
+			return x.Suspend
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetResume() *ResumeMachine {
+	if x != nil {
+		if x, ok := x.Action.(*RunRequest_Resume); ok {
+			return x.Resume
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetRescue() *RescueMachine {
+	if x != nil {
+		if x, ok := x.Action.(*RunRequest_Rescue); ok {
+			return x.Rescue
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetUnrescue() *UnrescueMachine {
+	if x != nil {
+		if x, ok := x.Action.(*RunRequest_Unrescue); ok {
+			return x.Unrescue
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetRebuild() *RebuildMachine {
+	if x != nil {
+		if x, ok := x.Action.(*RunRequest_Rebuild); ok {
+			return x.Rebuild
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetSnapshot() *SnapshotMachine {
+	if x != nil {
+		if x, ok := x.Action.(*RunRequest_Snapshot); ok {
+			return x.Snapshot
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetExport() *ExportSnapshot {
+	if x != nil {
+		if x, ok := x.Action.(*RunRequest_Export); ok {
+			return x.Export
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetDrop() *DropSnapshot {
+	if x != nil {
+		if x, ok := x.Action.(*RunRequest_Drop); ok {
+			return x.Drop
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetSetPassword() *SetGuestPassword {
+	if x != nil {
+		if x, ok := x.Action.(*RunRequest_SetPassword); ok {
+			return x.SetPassword
+		}
+	}
+	return nil
+}
+
 type isRunRequest_Action interface {
 	isRunRequest_Action()
 }
@@ -436,6 +526,42 @@ type RunRequest_Destroy struct {
 	Destroy *DestroyMachine `protobuf:"bytes,16,opt,name=destroy,proto3,oneof"`
 }
 
+type RunRequest_Suspend struct {
+	Suspend *SuspendMachine `protobuf:"bytes,17,opt,name=suspend,proto3,oneof"`
+}
+
+type RunRequest_Resume struct {
+	Resume *ResumeMachine `protobuf:"bytes,18,opt,name=resume,proto3,oneof"`
+}
+
+type RunRequest_Rescue struct {
+	Rescue *RescueMachine `protobuf:"bytes,19,opt,name=rescue,proto3,oneof"`
+}
+
+type RunRequest_Unrescue struct {
+	Unrescue *UnrescueMachine `protobuf:"bytes,20,opt,name=unrescue,proto3,oneof"`
+}
+
+type RunRequest_Rebuild struct {
+	Rebuild *RebuildMachine `protobuf:"bytes,21,opt,name=rebuild,proto3,oneof"`
+}
+
+type RunRequest_Snapshot struct {
+	Snapshot *SnapshotMachine `protobuf:"bytes,22,opt,name=snapshot,proto3,oneof"`
+}
+
+type RunRequest_Export struct {
+	Export *ExportSnapshot `protobuf:"bytes,23,opt,name=export,proto3,oneof"`
+}
+
+type RunRequest_Drop struct {
+	Drop *DropSnapshot `protobuf:"bytes,24,opt,name=drop,proto3,oneof"`
+}
+
+type RunRequest_SetPassword struct {
+	SetPassword *SetGuestPassword `protobuf:"bytes,25,opt,name=set_password,json=setPassword,proto3,oneof"`
+}
+
 func (*RunRequest_Create) isRunRequest_Action() {}
 
 func (*RunRequest_Start) isRunRequest_Action() {}
@@ -449,6 +575,24 @@ func (*RunRequest_Pause) isRunRequest_Action() {}
 func (*RunRequest_Unpause) isRunRequest_Action() {}
 
 func (*RunRequest_Destroy) isRunRequest_Action() {}
+
+func (*RunRequest_Suspend) isRunRequest_Action() {}
+
+func (*RunRequest_Resume) isRunRequest_Action() {}
+
+func (*RunRequest_Rescue) isRunRequest_Action() {}
+
+func (*RunRequest_Unrescue) isRunRequest_Action() {}
+
+func (*RunRequest_Rebuild) isRunRequest_Action() {}
+
+func (*RunRequest_Snapshot) isRunRequest_Action() {}
+
+func (*RunRequest_Export) isRunRequest_Action() {}
+
+func (*RunRequest_Drop) isRunRequest_Action() {}
+
+func (*RunRequest_SetPassword) isRunRequest_Action() {}
 
 // CreateMachine prepares and starts a machine.
 type CreateMachine struct {
@@ -695,6 +839,7 @@ func (*UnpauseMachine) Descriptor() ([]byte, []int) {
 type DestroyMachine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Tombstone     bool                   `protobuf:"varint,1,opt,name=tombstone,proto3" json:"tombstone,omitempty"` // false when the instance lives on elsewhere or will be made again here
+	Images        []string               `protobuf:"bytes,2,rep,name=images,proto3" json:"images,omitempty"`        // ids of half-made images of it, which go with it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -736,6 +881,402 @@ func (x *DestroyMachine) GetTombstone() bool {
 	return false
 }
 
+func (x *DestroyMachine) GetImages() []string {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+// SuspendMachine saves the memory to disk and ends the process.
+type SuspendMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendMachine) Reset() {
+	*x = SuspendMachine{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendMachine) ProtoMessage() {}
+
+func (x *SuspendMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendMachine.ProtoReflect.Descriptor instead.
+func (*SuspendMachine) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{11}
+}
+
+// ResumeMachine goes on from the saved memory, which is removed once the machine runs.
+type ResumeMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeMachine) Reset() {
+	*x = ResumeMachine{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeMachine) ProtoMessage() {}
+
+func (x *ResumeMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeMachine.ProtoReflect.Descriptor instead.
+func (*ResumeMachine) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{12}
+}
+
+// RescueMachine restarts the machine from a disk made of image, with its own disk beside it.
+type RescueMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Image         *ImageSource           `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RescueMachine) Reset() {
+	*x = RescueMachine{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RescueMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RescueMachine) ProtoMessage() {}
+
+func (x *RescueMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RescueMachine.ProtoReflect.Descriptor instead.
+func (*RescueMachine) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RescueMachine) GetImage() *ImageSource {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+// UnrescueMachine restarts the machine from its own disk and removes the rescue disk.
+type UnrescueMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnrescueMachine) Reset() {
+	*x = UnrescueMachine{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnrescueMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnrescueMachine) ProtoMessage() {}
+
+func (x *UnrescueMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnrescueMachine.ProtoReflect.Descriptor instead.
+func (*UnrescueMachine) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{14}
+}
+
+// RebuildMachine ends the machine and makes its disk anew from the spec's image. It leaves it off, and not rescued.
+type RebuildMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spec          *MachineSpec           `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildMachine) Reset() {
+	*x = RebuildMachine{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildMachine) ProtoMessage() {}
+
+func (x *RebuildMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildMachine.ProtoReflect.Descriptor instead.
+func (*RebuildMachine) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RebuildMachine) GetSpec() *MachineSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+// SnapshotMachine copies the disk as it is at one moment, beside the machine, which runs on.
+type SnapshotMachine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ImageId       string                 `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotMachine) Reset() {
+	*x = SnapshotMachine{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotMachine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotMachine) ProtoMessage() {}
+
+func (x *SnapshotMachine) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotMachine.ProtoReflect.Descriptor instead.
+func (*SnapshotMachine) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SnapshotMachine) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+// ExportSnapshot makes a complete image of the copy, and removes the copy. The result tells size and digest.
+type ExportSnapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ImageId       string                 `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportSnapshot) Reset() {
+	*x = ExportSnapshot{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportSnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportSnapshot) ProtoMessage() {}
+
+func (x *ExportSnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportSnapshot.ProtoReflect.Descriptor instead.
+func (*ExportSnapshot) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ExportSnapshot) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+// DropSnapshot removes copy and image, as far as there are any.
+type DropSnapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ImageId       string                 `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropSnapshot) Reset() {
+	*x = DropSnapshot{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropSnapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropSnapshot) ProtoMessage() {}
+
+func (x *DropSnapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropSnapshot.ProtoReflect.Descriptor instead.
+func (*DropSnapshot) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DropSnapshot) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+// SetGuestPassword has the guest's own agent set a password.
+type SetGuestPassword struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Sealed        []byte                 `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"` // to the public key that the host registered with; only its agent can read it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetGuestPassword) Reset() {
+	*x = SetGuestPassword{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetGuestPassword) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetGuestPassword) ProtoMessage() {}
+
+func (x *SetGuestPassword) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetGuestPassword.ProtoReflect.Descriptor instead.
+func (*SetGuestPassword) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SetGuestPassword) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *SetGuestPassword) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
 type MachineSpec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -751,7 +1292,7 @@ type MachineSpec struct {
 
 func (x *MachineSpec) Reset() {
 	*x = MachineSpec{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[11]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +1304,7 @@ func (x *MachineSpec) String() string {
 func (*MachineSpec) ProtoMessage() {}
 
 func (x *MachineSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[11]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +1317,7 @@ func (x *MachineSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MachineSpec.ProtoReflect.Descriptor instead.
 func (*MachineSpec) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{11}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MachineSpec) GetId() string {
@@ -835,13 +1376,14 @@ type ImageSource struct {
 	Url           string                 `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
 	Format        string                 `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
 	Sha256        string                 `protobuf:"bytes,5,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Address       string                 `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"` // of a host:// image: the agent that has it, empty while that is down
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ImageSource) Reset() {
 	*x = ImageSource{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[12]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +1395,7 @@ func (x *ImageSource) String() string {
 func (*ImageSource) ProtoMessage() {}
 
 func (x *ImageSource) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[12]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +1408,7 @@ func (x *ImageSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageSource.ProtoReflect.Descriptor instead.
 func (*ImageSource) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{12}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ImageSource) GetId() string {
@@ -904,6 +1446,13 @@ func (x *ImageSource) GetSha256() string {
 	return ""
 }
 
+func (x *ImageSource) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 type RunUpdate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Update:
@@ -917,7 +1466,7 @@ type RunUpdate struct {
 
 func (x *RunUpdate) Reset() {
 	*x = RunUpdate{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[13]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1478,7 @@ func (x *RunUpdate) String() string {
 func (*RunUpdate) ProtoMessage() {}
 
 func (x *RunUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[13]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1491,7 @@ func (x *RunUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunUpdate.ProtoReflect.Descriptor instead.
 func (*RunUpdate) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{13}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RunUpdate) GetUpdate() isRunUpdate_Update {
@@ -999,7 +1548,7 @@ type StepProgress struct {
 
 func (x *StepProgress) Reset() {
 	*x = StepProgress{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[14]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1560,7 @@ func (x *StepProgress) String() string {
 func (*StepProgress) ProtoMessage() {}
 
 func (x *StepProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[14]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1573,7 @@ func (x *StepProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepProgress.ProtoReflect.Descriptor instead.
 func (*StepProgress) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{14}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StepProgress) GetPhase() string {
@@ -1069,13 +1618,14 @@ type StepResult struct {
 	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`         // when not done
 	Retryable     bool                   `protobuf:"varint,4,opt,name=retryable,proto3" json:"retryable,omitempty"`    // when failed: the same step may succeed later
 	Observation   *Observation           `protobuf:"bytes,5,opt,name=observation,proto3" json:"observation,omitempty"` // taken after the step
+	Image         *ImageFile             `protobuf:"bytes,6,opt,name=image,proto3" json:"image,omitempty"`             // of an export that is done
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StepResult) Reset() {
 	*x = StepResult{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[15]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1637,7 @@ func (x *StepResult) String() string {
 func (*StepResult) ProtoMessage() {}
 
 func (x *StepResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[15]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1650,7 @@ func (x *StepResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepResult.ProtoReflect.Descriptor instead.
 func (*StepResult) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{15}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StepResult) GetOutcome() string {
@@ -1138,6 +1688,82 @@ func (x *StepResult) GetObservation() *Observation {
 	return nil
 }
 
+func (x *StepResult) GetImage() *ImageFile {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+// ImageFile is a complete image on a host.
+type ImageFile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	SizeBytes     int64                  `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	Sha256        string                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"` // lower-case hexadecimal
+	Format        string                 `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"` // raw or qcow2
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageFile) Reset() {
+	*x = ImageFile{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageFile) ProtoMessage() {}
+
+func (x *ImageFile) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageFile.ProtoReflect.Descriptor instead.
+func (*ImageFile) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ImageFile) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ImageFile) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *ImageFile) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *ImageFile) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
 type ObserveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	InstanceId    string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
@@ -1147,7 +1773,7 @@ type ObserveRequest struct {
 
 func (x *ObserveRequest) Reset() {
 	*x = ObserveRequest{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[16]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1785,7 @@ func (x *ObserveRequest) String() string {
 func (*ObserveRequest) ProtoMessage() {}
 
 func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[16]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1798,7 @@ func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveRequest.ProtoReflect.Descriptor instead.
 func (*ObserveRequest) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{16}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ObserveRequest) GetInstanceId() string {
@@ -1198,13 +1824,14 @@ type Observation struct {
 	Tombstone     bool                   `protobuf:"varint,11,opt,name=tombstone,proto3" json:"tombstone,omitempty"` // the instance was deleted here
 	Journal       []*JournalEntry        `protobuf:"bytes,12,rep,name=journal,proto3" json:"journal,omitempty"`      // recent steps, oldest first; only in the answer of Fence
 	SeenAt        *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=seen_at,json=seenAt,proto3" json:"seen_at,omitempty"`
+	Rescue        string                 `protobuf:"bytes,14,opt,name=rescue,proto3" json:"rescue,omitempty"` // id of the image whose rescue disk it starts from; empty when it starts from its own
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[17]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +1843,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[17]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +1856,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{17}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Observation) GetInstanceId() string {
@@ -1323,6 +1950,13 @@ func (x *Observation) GetSeenAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Observation) GetRescue() string {
+	if x != nil {
+		return x.Rescue
+	}
+	return ""
+}
+
 type JournalEntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Fence         *FenceToken            `protobuf:"bytes,1,opt,name=fence,proto3" json:"fence,omitempty"`
@@ -1337,7 +1971,7 @@ type JournalEntry struct {
 
 func (x *JournalEntry) Reset() {
 	*x = JournalEntry{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[18]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1983,7 @@ func (x *JournalEntry) String() string {
 func (*JournalEntry) ProtoMessage() {}
 
 func (x *JournalEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[18]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1996,7 @@ func (x *JournalEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
 func (*JournalEntry) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{18}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *JournalEntry) GetFence() *FenceToken {
@@ -1415,7 +2049,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[19]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +2061,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[19]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +2074,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{19}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{29}
 }
 
 type ListResponse struct {
@@ -1452,7 +2086,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[20]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +2098,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[20]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +2111,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{20}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListResponse) GetMachines() []*Observation {
@@ -1495,7 +2129,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[21]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +2141,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[21]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +2154,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{21}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{31}
 }
 
 type StatsResponse struct {
@@ -1537,7 +2171,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[22]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +2183,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[22]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +2196,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{22}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StatsResponse) GetMachines() int64 {
@@ -1617,7 +2251,7 @@ type ConsoleInput struct {
 
 func (x *ConsoleInput) Reset() {
 	*x = ConsoleInput{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[23]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +2263,7 @@ func (x *ConsoleInput) String() string {
 func (*ConsoleInput) ProtoMessage() {}
 
 func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[23]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +2276,7 @@ func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleInput.ProtoReflect.Descriptor instead.
 func (*ConsoleInput) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{23}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ConsoleInput) GetInstanceId() string {
@@ -1668,7 +2302,7 @@ type ConsoleOutput struct {
 
 func (x *ConsoleOutput) Reset() {
 	*x = ConsoleOutput{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[24]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +2314,7 @@ func (x *ConsoleOutput) String() string {
 func (*ConsoleOutput) ProtoMessage() {}
 
 func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[24]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +2327,7 @@ func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleOutput.ProtoReflect.Descriptor instead.
 func (*ConsoleOutput) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{24}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ConsoleOutput) GetData() []byte {
@@ -1711,7 +2345,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_api_compute_v1_compute_proto_msgTypes[25]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1723,7 +2357,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_compute_v1_compute_proto_msgTypes[25]
+	mi := &file_api_compute_v1_compute_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1736,7 +2370,331 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{25}
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{35}
+}
+
+type UsageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	InstanceId    string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageRequest) Reset() {
+	*x = UsageRequest{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageRequest) ProtoMessage() {}
+
+func (x *UsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageRequest.ProtoReflect.Descriptor instead.
+func (*UsageRequest) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *UsageRequest) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+type UsageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vcpus         []*VCPUUsage           `protobuf:"bytes,1,rep,name=vcpus,proto3" json:"vcpus,omitempty"` // in order; empty when nothing executes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageResponse) Reset() {
+	*x = UsageResponse{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageResponse) ProtoMessage() {}
+
+func (x *UsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageResponse.ProtoReflect.Descriptor instead.
+func (*UsageResponse) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *UsageResponse) GetVcpus() []*VCPUUsage {
+	if x != nil {
+		return x.Vcpus
+	}
+	return nil
+}
+
+type VCPUUsage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           *durationpb.Duration   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`   // on a processor, since the machine's process began
+	Wait          *durationpb.Duration   `protobuf:"bytes,2,opt,name=wait,proto3" json:"wait,omitempty"` // ready and waiting for one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VCPUUsage) Reset() {
+	*x = VCPUUsage{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VCPUUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VCPUUsage) ProtoMessage() {}
+
+func (x *VCPUUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VCPUUsage.ProtoReflect.Descriptor instead.
+func (*VCPUUsage) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *VCPUUsage) GetRun() *durationpb.Duration {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+func (x *VCPUUsage) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+type ReadImageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ImageId       string                 `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadImageRequest) Reset() {
+	*x = ReadImageRequest{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadImageRequest) ProtoMessage() {}
+
+func (x *ReadImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadImageRequest.ProtoReflect.Descriptor instead.
+func (*ReadImageRequest) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ReadImageRequest) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *ReadImageRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type ImageChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	SizeBytes     int64                  `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // of the whole image; in every chunk
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageChunk) Reset() {
+	*x = ImageChunk{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageChunk) ProtoMessage() {}
+
+func (x *ImageChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageChunk.ProtoReflect.Descriptor instead.
+func (*ImageChunk) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ImageChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ImageChunk) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+type DropImagesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ImageIds      []string               `protobuf:"bytes,1,rep,name=image_ids,json=imageIds,proto3" json:"image_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropImagesRequest) Reset() {
+	*x = DropImagesRequest{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropImagesRequest) ProtoMessage() {}
+
+func (x *DropImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropImagesRequest.ProtoReflect.Descriptor instead.
+func (*DropImagesRequest) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *DropImagesRequest) GetImageIds() []string {
+	if x != nil {
+		return x.ImageIds
+	}
+	return nil
+}
+
+type DropImagesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropImagesResponse) Reset() {
+	*x = DropImagesResponse{}
+	mi := &file_api_compute_v1_compute_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropImagesResponse) ProtoMessage() {}
+
+func (x *DropImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_compute_v1_compute_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropImagesResponse.ProtoReflect.Descriptor instead.
+func (*DropImagesResponse) Descriptor() ([]byte, []int) {
+	return file_api_compute_v1_compute_proto_rawDescGZIP(), []int{42}
 }
 
 var File_api_compute_v1_compute_proto protoreflect.FileDescriptor
@@ -1762,7 +2720,8 @@ const file_api_compute_v1_compute_proto_rawDesc = "" +
 	"\n" +
 	"host_epoch\x18\x05 \x01(\x03R\thostEpoch\x12\x1c\n" +
 	"\tconductor\x18\x06 \x01(\tR\tconductor\x12\x12\n" +
-	"\x04kill\x18\a \x01(\bR\x04kill\"\xe9\x05\n" +
+	"\x04kill\x18\a \x01(\bR\x04kill\"\xbc\n" +
+	"\n" +
 	"\n" +
 	"RunRequest\x126\n" +
 	"\x05fence\x18\x01 \x01(\v2 .leasehold.compute.v1.FenceTokenR\x05fence\x12\x1a\n" +
@@ -1782,7 +2741,16 @@ const file_api_compute_v1_compute_proto_rawDesc = "" +
 	"\x06reboot\x18\r \x01(\v2#.leasehold.compute.v1.RebootMachineH\x00R\x06reboot\x12:\n" +
 	"\x05pause\x18\x0e \x01(\v2\".leasehold.compute.v1.PauseMachineH\x00R\x05pause\x12@\n" +
 	"\aunpause\x18\x0f \x01(\v2$.leasehold.compute.v1.UnpauseMachineH\x00R\aunpause\x12@\n" +
-	"\adestroy\x18\x10 \x01(\v2$.leasehold.compute.v1.DestroyMachineH\x00R\adestroyB\b\n" +
+	"\adestroy\x18\x10 \x01(\v2$.leasehold.compute.v1.DestroyMachineH\x00R\adestroy\x12@\n" +
+	"\asuspend\x18\x11 \x01(\v2$.leasehold.compute.v1.SuspendMachineH\x00R\asuspend\x12=\n" +
+	"\x06resume\x18\x12 \x01(\v2#.leasehold.compute.v1.ResumeMachineH\x00R\x06resume\x12=\n" +
+	"\x06rescue\x18\x13 \x01(\v2#.leasehold.compute.v1.RescueMachineH\x00R\x06rescue\x12C\n" +
+	"\bunrescue\x18\x14 \x01(\v2%.leasehold.compute.v1.UnrescueMachineH\x00R\bunrescue\x12@\n" +
+	"\arebuild\x18\x15 \x01(\v2$.leasehold.compute.v1.RebuildMachineH\x00R\arebuild\x12C\n" +
+	"\bsnapshot\x18\x16 \x01(\v2%.leasehold.compute.v1.SnapshotMachineH\x00R\bsnapshot\x12>\n" +
+	"\x06export\x18\x17 \x01(\v2$.leasehold.compute.v1.ExportSnapshotH\x00R\x06export\x128\n" +
+	"\x04drop\x18\x18 \x01(\v2\".leasehold.compute.v1.DropSnapshotH\x00R\x04drop\x12K\n" +
+	"\fset_password\x18\x19 \x01(\v2&.leasehold.compute.v1.SetGuestPasswordH\x00R\vsetPasswordB\b\n" +
 	"\x06action\"F\n" +
 	"\rCreateMachine\x125\n" +
 	"\x04spec\x18\x01 \x01(\v2!.leasehold.compute.v1.MachineSpecR\x04spec\"\x0e\n" +
@@ -1792,9 +2760,26 @@ const file_api_compute_v1_compute_proto_rawDesc = "" +
 	"\rRebootMachine\x12/\n" +
 	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"\x0e\n" +
 	"\fPauseMachine\"\x10\n" +
-	"\x0eUnpauseMachine\".\n" +
+	"\x0eUnpauseMachine\"F\n" +
 	"\x0eDestroyMachine\x12\x1c\n" +
-	"\ttombstone\x18\x01 \x01(\bR\ttombstone\"\xc4\x02\n" +
+	"\ttombstone\x18\x01 \x01(\bR\ttombstone\x12\x16\n" +
+	"\x06images\x18\x02 \x03(\tR\x06images\"\x10\n" +
+	"\x0eSuspendMachine\"\x0f\n" +
+	"\rResumeMachine\"H\n" +
+	"\rRescueMachine\x127\n" +
+	"\x05image\x18\x01 \x01(\v2!.leasehold.compute.v1.ImageSourceR\x05image\"\x11\n" +
+	"\x0fUnrescueMachine\"G\n" +
+	"\x0eRebuildMachine\x125\n" +
+	"\x04spec\x18\x01 \x01(\v2!.leasehold.compute.v1.MachineSpecR\x04spec\",\n" +
+	"\x0fSnapshotMachine\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\"+\n" +
+	"\x0eExportSnapshot\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\")\n" +
+	"\fDropSnapshot\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\">\n" +
+	"\x10SetGuestPassword\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
+	"\x06sealed\x18\x02 \x01(\fR\x06sealed\"\xc4\x02\n" +
 	"\vMachineSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1806,13 +2791,14 @@ const file_api_compute_v1_compute_proto_rawDesc = "" +
 	"\bmetadata\x18\a \x03(\v2/.leasehold.compute.v1.MachineSpec.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"s\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8d\x01\n" +
 	"\vImageSource\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\x12\x16\n" +
 	"\x06format\x18\x04 \x01(\tR\x06format\x12\x16\n" +
-	"\x06sha256\x18\x05 \x01(\tR\x06sha256\"\x93\x01\n" +
+	"\x06sha256\x18\x05 \x01(\tR\x06sha256\x12\x18\n" +
+	"\aaddress\x18\x06 \x01(\tR\aaddress\"\x93\x01\n" +
 	"\tRunUpdate\x12@\n" +
 	"\bprogress\x18\x01 \x01(\v2\".leasehold.compute.v1.StepProgressH\x00R\bprogress\x12:\n" +
 	"\x06result\x18\x02 \x01(\v2 .leasehold.compute.v1.StepResultH\x00R\x06resultB\b\n" +
@@ -1822,17 +2808,24 @@ const file_api_compute_v1_compute_proto_rawDesc = "" +
 	"\x04done\x18\x02 \x01(\x03R\x04done\x12\x14\n" +
 	"\x05total\x18\x03 \x01(\x03R\x05total\x12\x12\n" +
 	"\x04unit\x18\x04 \x01(\tR\x04unit\x12\x12\n" +
-	"\x04note\x18\x05 \x01(\tR\x04note\"\xbb\x01\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note\"\xf2\x01\n" +
 	"\n" +
 	"StepResult\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1c\n" +
 	"\tretryable\x18\x04 \x01(\bR\tretryable\x12C\n" +
-	"\vobservation\x18\x05 \x01(\v2!.leasehold.compute.v1.ObservationR\vobservation\"1\n" +
+	"\vobservation\x18\x05 \x01(\v2!.leasehold.compute.v1.ObservationR\vobservation\x125\n" +
+	"\x05image\x18\x06 \x01(\v2\x1f.leasehold.compute.v1.ImageFileR\x05image\"j\n" +
+	"\tImageFile\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x16\n" +
+	"\x06format\x18\x04 \x01(\tR\x06format\"1\n" +
 	"\x0eObserveRequest\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
-	"instanceId\"\xc9\x03\n" +
+	"instanceId\"\xe1\x03\n" +
 	"\vObservation\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x16\n" +
@@ -1850,7 +2843,8 @@ const file_api_compute_v1_compute_proto_rawDesc = "" +
 	" \x01(\x03R\thostEpoch\x12\x1c\n" +
 	"\ttombstone\x18\v \x01(\bR\ttombstone\x12<\n" +
 	"\ajournal\x18\f \x03(\v2\".leasehold.compute.v1.JournalEntryR\ajournal\x123\n" +
-	"\aseen_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\"\xc3\x01\n" +
+	"\aseen_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\x12\x16\n" +
+	"\x06rescue\x18\x0e \x01(\tR\x06rescue\"\xc3\x01\n" +
 	"\fJournalEntry\x126\n" +
 	"\x05fence\x18\x01 \x01(\v2 .leasehold.compute.v1.FenceTokenR\x05fence\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x12\n" +
@@ -1875,7 +2869,26 @@ const file_api_compute_v1_compute_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"#\n" +
 	"\rConsoleOutput\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x0f\n" +
-	"\rEventsRequest2\xc6\x04\n" +
+	"\rEventsRequest\"/\n" +
+	"\fUsageRequest\x12\x1f\n" +
+	"\vinstance_id\x18\x01 \x01(\tR\n" +
+	"instanceId\"F\n" +
+	"\rUsageResponse\x125\n" +
+	"\x05vcpus\x18\x01 \x03(\v2\x1f.leasehold.compute.v1.VCPUUsageR\x05vcpus\"g\n" +
+	"\tVCPUUsage\x12+\n" +
+	"\x03run\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03run\x12-\n" +
+	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"E\n" +
+	"\x10ReadImageRequest\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\"?\n" +
+	"\n" +
+	"ImageChunk\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\"0\n" +
+	"\x11DropImagesRequest\x12\x1b\n" +
+	"\timage_ids\x18\x01 \x03(\tR\bimageIds\"\x14\n" +
+	"\x12DropImagesResponse2\xd2\x06\n" +
 	"\aCompute\x12N\n" +
 	"\x05Fence\x12\".leasehold.compute.v1.FenceRequest\x1a!.leasehold.compute.v1.Observation\x12J\n" +
 	"\x03Run\x12 .leasehold.compute.v1.RunRequest\x1a\x1f.leasehold.compute.v1.RunUpdate0\x01\x12R\n" +
@@ -1883,7 +2896,11 @@ const file_api_compute_v1_compute_proto_rawDesc = "" +
 	"\x04List\x12!.leasehold.compute.v1.ListRequest\x1a\".leasehold.compute.v1.ListResponse\x12P\n" +
 	"\x05Stats\x12\".leasehold.compute.v1.StatsRequest\x1a#.leasehold.compute.v1.StatsResponse\x12V\n" +
 	"\aConsole\x12\".leasehold.compute.v1.ConsoleInput\x1a#.leasehold.compute.v1.ConsoleOutput(\x010\x01\x12R\n" +
-	"\x06Events\x12#.leasehold.compute.v1.EventsRequest\x1a!.leasehold.compute.v1.Observation0\x01B$Z\"leasehold/api/compute/v1;computev1b\x06proto3"
+	"\x06Events\x12#.leasehold.compute.v1.EventsRequest\x1a!.leasehold.compute.v1.Observation0\x01\x12P\n" +
+	"\x05Usage\x12\".leasehold.compute.v1.UsageRequest\x1a#.leasehold.compute.v1.UsageResponse\x12W\n" +
+	"\tReadImage\x12&.leasehold.compute.v1.ReadImageRequest\x1a .leasehold.compute.v1.ImageChunk0\x01\x12_\n" +
+	"\n" +
+	"DropImages\x12'.leasehold.compute.v1.DropImagesRequest\x1a(.leasehold.compute.v1.DropImagesResponseB$Z\"leasehold/api/compute/v1;computev1b\x06proto3"
 
 var (
 	file_api_compute_v1_compute_proto_rawDescOnce sync.Once
@@ -1897,7 +2914,7 @@ func file_api_compute_v1_compute_proto_rawDescGZIP() []byte {
 	return file_api_compute_v1_compute_proto_rawDescData
 }
 
-var file_api_compute_v1_compute_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_api_compute_v1_compute_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_api_compute_v1_compute_proto_goTypes = []any{
 	(*ResourceRef)(nil),           // 0: leasehold.compute.v1.ResourceRef
 	(*FenceToken)(nil),            // 1: leasehold.compute.v1.FenceToken
@@ -1910,24 +2927,41 @@ var file_api_compute_v1_compute_proto_goTypes = []any{
 	(*PauseMachine)(nil),          // 8: leasehold.compute.v1.PauseMachine
 	(*UnpauseMachine)(nil),        // 9: leasehold.compute.v1.UnpauseMachine
 	(*DestroyMachine)(nil),        // 10: leasehold.compute.v1.DestroyMachine
-	(*MachineSpec)(nil),           // 11: leasehold.compute.v1.MachineSpec
-	(*ImageSource)(nil),           // 12: leasehold.compute.v1.ImageSource
-	(*RunUpdate)(nil),             // 13: leasehold.compute.v1.RunUpdate
-	(*StepProgress)(nil),          // 14: leasehold.compute.v1.StepProgress
-	(*StepResult)(nil),            // 15: leasehold.compute.v1.StepResult
-	(*ObserveRequest)(nil),        // 16: leasehold.compute.v1.ObserveRequest
-	(*Observation)(nil),           // 17: leasehold.compute.v1.Observation
-	(*JournalEntry)(nil),          // 18: leasehold.compute.v1.JournalEntry
-	(*ListRequest)(nil),           // 19: leasehold.compute.v1.ListRequest
-	(*ListResponse)(nil),          // 20: leasehold.compute.v1.ListResponse
-	(*StatsRequest)(nil),          // 21: leasehold.compute.v1.StatsRequest
-	(*StatsResponse)(nil),         // 22: leasehold.compute.v1.StatsResponse
-	(*ConsoleInput)(nil),          // 23: leasehold.compute.v1.ConsoleInput
-	(*ConsoleOutput)(nil),         // 24: leasehold.compute.v1.ConsoleOutput
-	(*EventsRequest)(nil),         // 25: leasehold.compute.v1.EventsRequest
-	nil,                           // 26: leasehold.compute.v1.MachineSpec.MetadataEntry
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*SuspendMachine)(nil),        // 11: leasehold.compute.v1.SuspendMachine
+	(*ResumeMachine)(nil),         // 12: leasehold.compute.v1.ResumeMachine
+	(*RescueMachine)(nil),         // 13: leasehold.compute.v1.RescueMachine
+	(*UnrescueMachine)(nil),       // 14: leasehold.compute.v1.UnrescueMachine
+	(*RebuildMachine)(nil),        // 15: leasehold.compute.v1.RebuildMachine
+	(*SnapshotMachine)(nil),       // 16: leasehold.compute.v1.SnapshotMachine
+	(*ExportSnapshot)(nil),        // 17: leasehold.compute.v1.ExportSnapshot
+	(*DropSnapshot)(nil),          // 18: leasehold.compute.v1.DropSnapshot
+	(*SetGuestPassword)(nil),      // 19: leasehold.compute.v1.SetGuestPassword
+	(*MachineSpec)(nil),           // 20: leasehold.compute.v1.MachineSpec
+	(*ImageSource)(nil),           // 21: leasehold.compute.v1.ImageSource
+	(*RunUpdate)(nil),             // 22: leasehold.compute.v1.RunUpdate
+	(*StepProgress)(nil),          // 23: leasehold.compute.v1.StepProgress
+	(*StepResult)(nil),            // 24: leasehold.compute.v1.StepResult
+	(*ImageFile)(nil),             // 25: leasehold.compute.v1.ImageFile
+	(*ObserveRequest)(nil),        // 26: leasehold.compute.v1.ObserveRequest
+	(*Observation)(nil),           // 27: leasehold.compute.v1.Observation
+	(*JournalEntry)(nil),          // 28: leasehold.compute.v1.JournalEntry
+	(*ListRequest)(nil),           // 29: leasehold.compute.v1.ListRequest
+	(*ListResponse)(nil),          // 30: leasehold.compute.v1.ListResponse
+	(*StatsRequest)(nil),          // 31: leasehold.compute.v1.StatsRequest
+	(*StatsResponse)(nil),         // 32: leasehold.compute.v1.StatsResponse
+	(*ConsoleInput)(nil),          // 33: leasehold.compute.v1.ConsoleInput
+	(*ConsoleOutput)(nil),         // 34: leasehold.compute.v1.ConsoleOutput
+	(*EventsRequest)(nil),         // 35: leasehold.compute.v1.EventsRequest
+	(*UsageRequest)(nil),          // 36: leasehold.compute.v1.UsageRequest
+	(*UsageResponse)(nil),         // 37: leasehold.compute.v1.UsageResponse
+	(*VCPUUsage)(nil),             // 38: leasehold.compute.v1.VCPUUsage
+	(*ReadImageRequest)(nil),      // 39: leasehold.compute.v1.ReadImageRequest
+	(*ImageChunk)(nil),            // 40: leasehold.compute.v1.ImageChunk
+	(*DropImagesRequest)(nil),     // 41: leasehold.compute.v1.DropImagesRequest
+	(*DropImagesResponse)(nil),    // 42: leasehold.compute.v1.DropImagesResponse
+	nil,                           // 43: leasehold.compute.v1.MachineSpec.MetadataEntry
+	(*durationpb.Duration)(nil),   // 44: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
 }
 var file_api_compute_v1_compute_proto_depIdxs = []int32{
 	1,  // 0: leasehold.compute.v1.FenceRequest.fence:type_name -> leasehold.compute.v1.FenceToken
@@ -1941,38 +2975,59 @@ var file_api_compute_v1_compute_proto_depIdxs = []int32{
 	8,  // 8: leasehold.compute.v1.RunRequest.pause:type_name -> leasehold.compute.v1.PauseMachine
 	9,  // 9: leasehold.compute.v1.RunRequest.unpause:type_name -> leasehold.compute.v1.UnpauseMachine
 	10, // 10: leasehold.compute.v1.RunRequest.destroy:type_name -> leasehold.compute.v1.DestroyMachine
-	11, // 11: leasehold.compute.v1.CreateMachine.spec:type_name -> leasehold.compute.v1.MachineSpec
-	27, // 12: leasehold.compute.v1.StopMachine.grace:type_name -> google.protobuf.Duration
-	27, // 13: leasehold.compute.v1.RebootMachine.grace:type_name -> google.protobuf.Duration
-	12, // 14: leasehold.compute.v1.MachineSpec.image:type_name -> leasehold.compute.v1.ImageSource
-	26, // 15: leasehold.compute.v1.MachineSpec.metadata:type_name -> leasehold.compute.v1.MachineSpec.MetadataEntry
-	14, // 16: leasehold.compute.v1.RunUpdate.progress:type_name -> leasehold.compute.v1.StepProgress
-	15, // 17: leasehold.compute.v1.RunUpdate.result:type_name -> leasehold.compute.v1.StepResult
-	17, // 18: leasehold.compute.v1.StepResult.observation:type_name -> leasehold.compute.v1.Observation
-	1,  // 19: leasehold.compute.v1.Observation.fence:type_name -> leasehold.compute.v1.FenceToken
-	18, // 20: leasehold.compute.v1.Observation.journal:type_name -> leasehold.compute.v1.JournalEntry
-	28, // 21: leasehold.compute.v1.Observation.seen_at:type_name -> google.protobuf.Timestamp
-	1,  // 22: leasehold.compute.v1.JournalEntry.fence:type_name -> leasehold.compute.v1.FenceToken
-	17, // 23: leasehold.compute.v1.ListResponse.machines:type_name -> leasehold.compute.v1.Observation
-	2,  // 24: leasehold.compute.v1.Compute.Fence:input_type -> leasehold.compute.v1.FenceRequest
-	3,  // 25: leasehold.compute.v1.Compute.Run:input_type -> leasehold.compute.v1.RunRequest
-	16, // 26: leasehold.compute.v1.Compute.Observe:input_type -> leasehold.compute.v1.ObserveRequest
-	19, // 27: leasehold.compute.v1.Compute.List:input_type -> leasehold.compute.v1.ListRequest
-	21, // 28: leasehold.compute.v1.Compute.Stats:input_type -> leasehold.compute.v1.StatsRequest
-	23, // 29: leasehold.compute.v1.Compute.Console:input_type -> leasehold.compute.v1.ConsoleInput
-	25, // 30: leasehold.compute.v1.Compute.Events:input_type -> leasehold.compute.v1.EventsRequest
-	17, // 31: leasehold.compute.v1.Compute.Fence:output_type -> leasehold.compute.v1.Observation
-	13, // 32: leasehold.compute.v1.Compute.Run:output_type -> leasehold.compute.v1.RunUpdate
-	17, // 33: leasehold.compute.v1.Compute.Observe:output_type -> leasehold.compute.v1.Observation
-	20, // 34: leasehold.compute.v1.Compute.List:output_type -> leasehold.compute.v1.ListResponse
-	22, // 35: leasehold.compute.v1.Compute.Stats:output_type -> leasehold.compute.v1.StatsResponse
-	24, // 36: leasehold.compute.v1.Compute.Console:output_type -> leasehold.compute.v1.ConsoleOutput
-	17, // 37: leasehold.compute.v1.Compute.Events:output_type -> leasehold.compute.v1.Observation
-	31, // [31:38] is the sub-list for method output_type
-	24, // [24:31] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	11, // 11: leasehold.compute.v1.RunRequest.suspend:type_name -> leasehold.compute.v1.SuspendMachine
+	12, // 12: leasehold.compute.v1.RunRequest.resume:type_name -> leasehold.compute.v1.ResumeMachine
+	13, // 13: leasehold.compute.v1.RunRequest.rescue:type_name -> leasehold.compute.v1.RescueMachine
+	14, // 14: leasehold.compute.v1.RunRequest.unrescue:type_name -> leasehold.compute.v1.UnrescueMachine
+	15, // 15: leasehold.compute.v1.RunRequest.rebuild:type_name -> leasehold.compute.v1.RebuildMachine
+	16, // 16: leasehold.compute.v1.RunRequest.snapshot:type_name -> leasehold.compute.v1.SnapshotMachine
+	17, // 17: leasehold.compute.v1.RunRequest.export:type_name -> leasehold.compute.v1.ExportSnapshot
+	18, // 18: leasehold.compute.v1.RunRequest.drop:type_name -> leasehold.compute.v1.DropSnapshot
+	19, // 19: leasehold.compute.v1.RunRequest.set_password:type_name -> leasehold.compute.v1.SetGuestPassword
+	20, // 20: leasehold.compute.v1.CreateMachine.spec:type_name -> leasehold.compute.v1.MachineSpec
+	44, // 21: leasehold.compute.v1.StopMachine.grace:type_name -> google.protobuf.Duration
+	44, // 22: leasehold.compute.v1.RebootMachine.grace:type_name -> google.protobuf.Duration
+	21, // 23: leasehold.compute.v1.RescueMachine.image:type_name -> leasehold.compute.v1.ImageSource
+	20, // 24: leasehold.compute.v1.RebuildMachine.spec:type_name -> leasehold.compute.v1.MachineSpec
+	21, // 25: leasehold.compute.v1.MachineSpec.image:type_name -> leasehold.compute.v1.ImageSource
+	43, // 26: leasehold.compute.v1.MachineSpec.metadata:type_name -> leasehold.compute.v1.MachineSpec.MetadataEntry
+	23, // 27: leasehold.compute.v1.RunUpdate.progress:type_name -> leasehold.compute.v1.StepProgress
+	24, // 28: leasehold.compute.v1.RunUpdate.result:type_name -> leasehold.compute.v1.StepResult
+	27, // 29: leasehold.compute.v1.StepResult.observation:type_name -> leasehold.compute.v1.Observation
+	25, // 30: leasehold.compute.v1.StepResult.image:type_name -> leasehold.compute.v1.ImageFile
+	1,  // 31: leasehold.compute.v1.Observation.fence:type_name -> leasehold.compute.v1.FenceToken
+	28, // 32: leasehold.compute.v1.Observation.journal:type_name -> leasehold.compute.v1.JournalEntry
+	45, // 33: leasehold.compute.v1.Observation.seen_at:type_name -> google.protobuf.Timestamp
+	1,  // 34: leasehold.compute.v1.JournalEntry.fence:type_name -> leasehold.compute.v1.FenceToken
+	27, // 35: leasehold.compute.v1.ListResponse.machines:type_name -> leasehold.compute.v1.Observation
+	38, // 36: leasehold.compute.v1.UsageResponse.vcpus:type_name -> leasehold.compute.v1.VCPUUsage
+	44, // 37: leasehold.compute.v1.VCPUUsage.run:type_name -> google.protobuf.Duration
+	44, // 38: leasehold.compute.v1.VCPUUsage.wait:type_name -> google.protobuf.Duration
+	2,  // 39: leasehold.compute.v1.Compute.Fence:input_type -> leasehold.compute.v1.FenceRequest
+	3,  // 40: leasehold.compute.v1.Compute.Run:input_type -> leasehold.compute.v1.RunRequest
+	26, // 41: leasehold.compute.v1.Compute.Observe:input_type -> leasehold.compute.v1.ObserveRequest
+	29, // 42: leasehold.compute.v1.Compute.List:input_type -> leasehold.compute.v1.ListRequest
+	31, // 43: leasehold.compute.v1.Compute.Stats:input_type -> leasehold.compute.v1.StatsRequest
+	33, // 44: leasehold.compute.v1.Compute.Console:input_type -> leasehold.compute.v1.ConsoleInput
+	35, // 45: leasehold.compute.v1.Compute.Events:input_type -> leasehold.compute.v1.EventsRequest
+	36, // 46: leasehold.compute.v1.Compute.Usage:input_type -> leasehold.compute.v1.UsageRequest
+	39, // 47: leasehold.compute.v1.Compute.ReadImage:input_type -> leasehold.compute.v1.ReadImageRequest
+	41, // 48: leasehold.compute.v1.Compute.DropImages:input_type -> leasehold.compute.v1.DropImagesRequest
+	27, // 49: leasehold.compute.v1.Compute.Fence:output_type -> leasehold.compute.v1.Observation
+	22, // 50: leasehold.compute.v1.Compute.Run:output_type -> leasehold.compute.v1.RunUpdate
+	27, // 51: leasehold.compute.v1.Compute.Observe:output_type -> leasehold.compute.v1.Observation
+	30, // 52: leasehold.compute.v1.Compute.List:output_type -> leasehold.compute.v1.ListResponse
+	32, // 53: leasehold.compute.v1.Compute.Stats:output_type -> leasehold.compute.v1.StatsResponse
+	34, // 54: leasehold.compute.v1.Compute.Console:output_type -> leasehold.compute.v1.ConsoleOutput
+	27, // 55: leasehold.compute.v1.Compute.Events:output_type -> leasehold.compute.v1.Observation
+	37, // 56: leasehold.compute.v1.Compute.Usage:output_type -> leasehold.compute.v1.UsageResponse
+	40, // 57: leasehold.compute.v1.Compute.ReadImage:output_type -> leasehold.compute.v1.ImageChunk
+	42, // 58: leasehold.compute.v1.Compute.DropImages:output_type -> leasehold.compute.v1.DropImagesResponse
+	49, // [49:59] is the sub-list for method output_type
+	39, // [39:49] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_api_compute_v1_compute_proto_init() }
@@ -1988,8 +3043,17 @@ func file_api_compute_v1_compute_proto_init() {
 		(*RunRequest_Pause)(nil),
 		(*RunRequest_Unpause)(nil),
 		(*RunRequest_Destroy)(nil),
+		(*RunRequest_Suspend)(nil),
+		(*RunRequest_Resume)(nil),
+		(*RunRequest_Rescue)(nil),
+		(*RunRequest_Unrescue)(nil),
+		(*RunRequest_Rebuild)(nil),
+		(*RunRequest_Snapshot)(nil),
+		(*RunRequest_Export)(nil),
+		(*RunRequest_Drop)(nil),
+		(*RunRequest_SetPassword)(nil),
 	}
-	file_api_compute_v1_compute_proto_msgTypes[13].OneofWrappers = []any{
+	file_api_compute_v1_compute_proto_msgTypes[22].OneofWrappers = []any{
 		(*RunUpdate_Progress)(nil),
 		(*RunUpdate_Result)(nil),
 	}
@@ -1999,7 +3063,7 @@ func file_api_compute_v1_compute_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_compute_v1_compute_proto_rawDesc), len(file_api_compute_v1_compute_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

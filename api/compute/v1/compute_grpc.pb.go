@@ -22,13 +22,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Compute_Fence_FullMethodName   = "/leasehold.compute.v1.Compute/Fence"
-	Compute_Run_FullMethodName     = "/leasehold.compute.v1.Compute/Run"
-	Compute_Observe_FullMethodName = "/leasehold.compute.v1.Compute/Observe"
-	Compute_List_FullMethodName    = "/leasehold.compute.v1.Compute/List"
-	Compute_Stats_FullMethodName   = "/leasehold.compute.v1.Compute/Stats"
-	Compute_Console_FullMethodName = "/leasehold.compute.v1.Compute/Console"
-	Compute_Events_FullMethodName  = "/leasehold.compute.v1.Compute/Events"
+	Compute_Fence_FullMethodName      = "/leasehold.compute.v1.Compute/Fence"
+	Compute_Run_FullMethodName        = "/leasehold.compute.v1.Compute/Run"
+	Compute_Observe_FullMethodName    = "/leasehold.compute.v1.Compute/Observe"
+	Compute_List_FullMethodName       = "/leasehold.compute.v1.Compute/List"
+	Compute_Stats_FullMethodName      = "/leasehold.compute.v1.Compute/Stats"
+	Compute_Console_FullMethodName    = "/leasehold.compute.v1.Compute/Console"
+	Compute_Events_FullMethodName     = "/leasehold.compute.v1.Compute/Events"
+	Compute_Usage_FullMethodName      = "/leasehold.compute.v1.Compute/Usage"
+	Compute_ReadImage_FullMethodName  = "/leasehold.compute.v1.Compute/ReadImage"
+	Compute_DropImages_FullMethodName = "/leasehold.compute.v1.Compute/DropImages"
 )
 
 // ComputeClient is the client API for Compute service.
@@ -54,6 +57,12 @@ type ComputeClient interface {
 	Console(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsoleInput, ConsoleOutput], error)
 	// Events sends every machine's observation once, then each change as it is seen.
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Observation], error)
+	// Usage tells how much each vCPU of a machine has run and waited. Waiting is a statistic, never a state.
+	Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageResponse, error)
+	// ReadImage sends a complete image of this host from an offset on: that is how other hosts get a snapshot.
+	ReadImage(ctx context.Context, in *ReadImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ImageChunk], error)
+	// DropImages removes images that have no record any more. Ids are never used twice, so there is nothing to fence.
+	DropImages(ctx context.Context, in *DropImagesRequest, opts ...grpc.CallOption) (*DropImagesResponse, error)
 }
 
 type computeClient struct {
@@ -155,6 +164,45 @@ func (c *computeClient) Events(ctx context.Context, in *EventsRequest, opts ...g
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Compute_EventsClient = grpc.ServerStreamingClient[Observation]
 
+func (c *computeClient) Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UsageResponse)
+	err := c.cc.Invoke(ctx, Compute_Usage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *computeClient) ReadImage(ctx context.Context, in *ReadImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ImageChunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Compute_ServiceDesc.Streams[3], Compute_ReadImage_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadImageRequest, ImageChunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Compute_ReadImageClient = grpc.ServerStreamingClient[ImageChunk]
+
+func (c *computeClient) DropImages(ctx context.Context, in *DropImagesRequest, opts ...grpc.CallOption) (*DropImagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DropImagesResponse)
+	err := c.cc.Invoke(ctx, Compute_DropImages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ComputeServer is the server API for Compute service.
 // All implementations must embed UnimplementedComputeServer
 // for forward compatibility.
@@ -178,6 +226,12 @@ type ComputeServer interface {
 	Console(grpc.BidiStreamingServer[ConsoleInput, ConsoleOutput]) error
 	// Events sends every machine's observation once, then each change as it is seen.
 	Events(*EventsRequest, grpc.ServerStreamingServer[Observation]) error
+	// Usage tells how much each vCPU of a machine has run and waited. Waiting is a statistic, never a state.
+	Usage(context.Context, *UsageRequest) (*UsageResponse, error)
+	// ReadImage sends a complete image of this host from an offset on: that is how other hosts get a snapshot.
+	ReadImage(*ReadImageRequest, grpc.ServerStreamingServer[ImageChunk]) error
+	// DropImages removes images that have no record any more. Ids are never used twice, so there is nothing to fence.
+	DropImages(context.Context, *DropImagesRequest) (*DropImagesResponse, error)
 	mustEmbedUnimplementedComputeServer()
 }
 
@@ -208,6 +262,15 @@ func (UnimplementedComputeServer) Console(grpc.BidiStreamingServer[ConsoleInput,
 }
 func (UnimplementedComputeServer) Events(*EventsRequest, grpc.ServerStreamingServer[Observation]) error {
 	return status.Error(codes.Unimplemented, "method Events not implemented")
+}
+func (UnimplementedComputeServer) Usage(context.Context, *UsageRequest) (*UsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Usage not implemented")
+}
+func (UnimplementedComputeServer) ReadImage(*ReadImageRequest, grpc.ServerStreamingServer[ImageChunk]) error {
+	return status.Error(codes.Unimplemented, "method ReadImage not implemented")
+}
+func (UnimplementedComputeServer) DropImages(context.Context, *DropImagesRequest) (*DropImagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DropImages not implemented")
 }
 func (UnimplementedComputeServer) mustEmbedUnimplementedComputeServer() {}
 func (UnimplementedComputeServer) testEmbeddedByValue()                 {}
@@ -331,6 +394,53 @@ func _Compute_Events_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Compute_EventsServer = grpc.ServerStreamingServer[Observation]
 
+func _Compute_Usage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComputeServer).Usage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Compute_Usage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComputeServer).Usage(ctx, req.(*UsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Compute_ReadImage_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadImageRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ComputeServer).ReadImage(m, &grpc.GenericServerStream[ReadImageRequest, ImageChunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Compute_ReadImageServer = grpc.ServerStreamingServer[ImageChunk]
+
+func _Compute_DropImages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DropImagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ComputeServer).DropImages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Compute_DropImages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ComputeServer).DropImages(ctx, req.(*DropImagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Compute_ServiceDesc is the grpc.ServiceDesc for Compute service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -354,6 +464,14 @@ var Compute_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Stats",
 			Handler:    _Compute_Stats_Handler,
 		},
+		{
+			MethodName: "Usage",
+			Handler:    _Compute_Usage_Handler,
+		},
+		{
+			MethodName: "DropImages",
+			Handler:    _Compute_DropImages_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -370,6 +488,11 @@ var Compute_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Events",
 			Handler:       _Compute_Events_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadImage",
+			Handler:       _Compute_ReadImage_Handler,
 			ServerStreams: true,
 		},
 	},

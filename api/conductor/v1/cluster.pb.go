@@ -38,6 +38,9 @@ type RegisterRequest struct {
 	MemoryMib     int64                  `protobuf:"varint,9,opt,name=memory_mib,json=memoryMib,proto3" json:"memory_mib,omitempty"`
 	DiskGib       int64                  `protobuf:"varint,10,opt,name=disk_gib,json=diskGib,proto3" json:"disk_gib,omitempty"`
 	Machines      []*FoundMachine        `protobuf:"bytes,11,rep,name=machines,proto3" json:"machines,omitempty"`
+	PublicKey     []byte                 `protobuf:"bytes,12,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"` // HPKE, DHKEM(X25519): secrets for this host are sealed to it
+	Powers        []string               `protobuf:"bytes,13,rep,name=powers,proto3" json:"powers,omitempty"`                        // of the driver
+	Images        []string               `protobuf:"bytes,14,rep,name=images,proto3" json:"images,omitempty"`                        // ids of images, complete or not, that are here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -149,6 +152,27 @@ func (x *RegisterRequest) GetMachines() []*FoundMachine {
 	return nil
 }
 
+func (x *RegisterRequest) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
+func (x *RegisterRequest) GetPowers() []string {
+	if x != nil {
+		return x.Powers
+	}
+	return nil
+}
+
+func (x *RegisterRequest) GetImages() []string {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
 // FoundMachine is a machine that the agent has; tombstone says that its instance was deleted here.
 type FoundMachine struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -241,6 +265,7 @@ type RegisterResponse struct {
 	Ttl           *durationpb.Duration   `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	Generation    int64                  `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"` // of the store
 	Verdicts      []*MachineVerdict      `protobuf:"bytes,5,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	DropImages    []string               `protobuf:"bytes,6,rep,name=drop_images,json=dropImages,proto3" json:"drop_images,omitempty"` // that have no record any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -306,6 +331,13 @@ func (x *RegisterResponse) GetGeneration() int64 {
 func (x *RegisterResponse) GetVerdicts() []*MachineVerdict {
 	if x != nil {
 		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *RegisterResponse) GetDropImages() []string {
+	if x != nil {
+		return x.DropImages
 	}
 	return nil
 }
@@ -726,7 +758,7 @@ var File_api_conductor_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_api_conductor_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1eapi/conductor/v1/cluster.proto\x12\x16leasehold.conductor.v1\x1a\x1egoogle/protobuf/duration.proto\"\xdf\x02\n" +
+	"\x1eapi/conductor/v1/cluster.proto\x12\x16leasehold.conductor.v1\x1a\x1egoogle/protobuf/duration.proto\"\xae\x03\n" +
 	"\x0fRegisterRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1e\n" +
 	"\vdata_dir_id\x18\x02 \x01(\tR\tdataDirId\x12\x17\n" +
@@ -740,7 +772,11 @@ const file_api_conductor_v1_cluster_proto_rawDesc = "" +
 	"memory_mib\x18\t \x01(\x03R\tmemoryMib\x12\x19\n" +
 	"\bdisk_gib\x18\n" +
 	" \x01(\x03R\adiskGib\x12@\n" +
-	"\bmachines\x18\v \x03(\v2$.leasehold.conductor.v1.FoundMachineR\bmachines\"\xda\x01\n" +
+	"\bmachines\x18\v \x03(\v2$.leasehold.conductor.v1.FoundMachineR\bmachines\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\f \x01(\fR\tpublicKey\x12\x16\n" +
+	"\x06powers\x18\r \x03(\tR\x06powers\x12\x16\n" +
+	"\x06images\x18\x0e \x03(\tR\x06images\"\xda\x01\n" +
 	"\fFoundMachine\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x1f\n" +
@@ -749,7 +785,7 @@ const file_api_conductor_v1_cluster_proto_rawDesc = "" +
 	"\ttombstone\x18\x03 \x01(\bR\ttombstone\x12\x18\n" +
 	"\aunknown\x18\x04 \x01(\bR\aunknown\x12)\n" +
 	"\x10fence_generation\x18\x05 \x01(\x03R\x0ffenceGeneration\x12%\n" +
-	"\x0efence_revision\x18\x06 \x01(\x03R\rfenceRevision\"\xcf\x01\n" +
+	"\x0efence_revision\x18\x06 \x01(\x03R\rfenceRevision\"\xf0\x01\n" +
 	"\x10RegisterResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\x03R\x05lease\x12+\n" +
@@ -757,7 +793,9 @@ const file_api_conductor_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x04 \x01(\x03R\n" +
 	"generation\x12B\n" +
-	"\bverdicts\x18\x05 \x03(\v2&.leasehold.conductor.v1.MachineVerdictR\bverdicts\"\xcd\x01\n" +
+	"\bverdicts\x18\x05 \x03(\v2&.leasehold.conductor.v1.MachineVerdictR\bverdicts\x12\x1f\n" +
+	"\vdrop_images\x18\x06 \x03(\tR\n" +
+	"dropImages\"\xcd\x01\n" +
 	"\x0eMachineVerdict\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x18\n" +

@@ -281,10 +281,14 @@ type Instance struct {
 	Error            *Fault                 `protobuf:"bytes,19,opt,name=error,proto3" json:"error,omitempty"` // when vm_state is error
 	CreatedAt        *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	UpdatedAt        *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	Since            *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=since,proto3" json:"since,omitempty"`                                // when vm_state was entered
-	Revision         int64                  `protobuf:"varint,23,opt,name=revision,proto3" json:"revision,omitempty"`                         // mod revision of the record
-	ObservedAt       *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=observed_at,json=observedAt,proto3" json:"observed_at,omitempty"`    // when power_state was seen
-	PowerDetail      string                 `protobuf:"bytes,25,opt,name=power_detail,json=powerDetail,proto3" json:"power_detail,omitempty"` // the hypervisor's own word
+	Since            *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=since,proto3" json:"since,omitempty"`                                        // when vm_state was entered
+	Revision         int64                  `protobuf:"varint,23,opt,name=revision,proto3" json:"revision,omitempty"`                                 // mod revision of the record
+	ObservedAt       *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=observed_at,json=observedAt,proto3" json:"observed_at,omitempty"`            // when power_state was seen
+	PowerDetail      string                 `protobuf:"bytes,25,opt,name=power_detail,json=powerDetail,proto3" json:"power_detail,omitempty"`         // the hypervisor's own word
+	Rescue           *Rescue                `protobuf:"bytes,26,opt,name=rescue,proto3" json:"rescue,omitempty"`                                      // while it keeps a rescue disk
+	OnHostBoot       string                 `protobuf:"bytes,27,opt,name=on_host_boot,json=onHostBoot,proto3" json:"on_host_boot,omitempty"`          // restart, stopped: what becomes of it when its host was rebooted
+	Remains          []string               `protobuf:"bytes,28,rep,name=remains,proto3" json:"remains,omitempty"`                                    // of a deleted one: hosts that are down and may still hold something of it
+	HostDownSince    *timestamppb.Timestamp `protobuf:"bytes,29,opt,name=host_down_since,json=hostDownSince,proto3" json:"host_down_since,omitempty"` // while host_status is down
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -494,6 +498,199 @@ func (x *Instance) GetPowerDetail() string {
 	return ""
 }
 
+func (x *Instance) GetRescue() *Rescue {
+	if x != nil {
+		return x.Rescue
+	}
+	return nil
+}
+
+func (x *Instance) GetOnHostBoot() string {
+	if x != nil {
+		return x.OnHostBoot
+	}
+	return ""
+}
+
+func (x *Instance) GetRemains() []string {
+	if x != nil {
+		return x.Remains
+	}
+	return nil
+}
+
+func (x *Instance) GetHostDownSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HostDownSince
+	}
+	return nil
+}
+
+// Rescue is the disk that a rescued instance starts from.
+type Rescue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Image         string                 `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rescue) Reset() {
+	*x = Rescue{}
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rescue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rescue) ProtoMessage() {}
+
+func (x *Rescue) ProtoReflect() protoreflect.Message {
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rescue.ProtoReflect.Descriptor instead.
+func (*Rescue) Descriptor() ([]byte, []int) {
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Rescue) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Rescue) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+type VCPU struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           *durationpb.Duration   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`   // on a processor, since the machine's process began
+	Wait          *durationpb.Duration   `protobuf:"bytes,2,opt,name=wait,proto3" json:"wait,omitempty"` // ready and waiting for one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VCPU) Reset() {
+	*x = VCPU{}
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VCPU) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VCPU) ProtoMessage() {}
+
+func (x *VCPU) ProtoReflect() protoreflect.Message {
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VCPU.ProtoReflect.Descriptor instead.
+func (*VCPU) Descriptor() ([]byte, []int) {
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *VCPU) GetRun() *durationpb.Duration {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+func (x *VCPU) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+type Usage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Vcpus         []*VCPU                `protobuf:"bytes,3,rep,name=vcpus,proto3" json:"vcpus,omitempty"` // empty when nothing executes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Usage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Usage) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Usage) GetVcpus() []*VCPU {
+	if x != nil {
+		return x.Vcpus
+	}
+	return nil
+}
+
 type Step struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -502,13 +699,14 @@ type Step struct {
 	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
 	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	Try           int32                  `protobuf:"varint,7,opt,name=try,proto3" json:"try,omitempty"` // of do, from 1
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[5]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +718,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[5]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +731,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{5}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Step) GetName() string {
@@ -578,6 +776,13 @@ func (x *Step) GetEndedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Step) GetTry() int32 {
+	if x != nil {
+		return x.Try
+	}
+	return 0
+}
+
 type Attempt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Conductor     string                 `protobuf:"bytes,1,opt,name=conductor,proto3" json:"conductor,omitempty"`
@@ -590,7 +795,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[6]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +807,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[6]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +820,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{6}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Attempt) GetConductor() string {
@@ -660,7 +865,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[7]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +877,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[7]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +890,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{7}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Progress) GetPhase() string {
@@ -744,7 +949,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[8]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +961,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[8]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +974,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{8}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Wait) GetReason() string {
@@ -840,7 +1045,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[9]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1057,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[9]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1070,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{9}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Task) GetId() string {
@@ -1000,13 +1205,14 @@ type InstanceTask struct {
 	Instance      *Instance              `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
 	Task          *Task                  `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
 	Revision      int64                  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"` // give it as min_revision to read at least this
+	Image         *Image                 `protobuf:"bytes,4,opt,name=image,proto3" json:"image,omitempty"`        // that a snapshot makes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InstanceTask) Reset() {
 	*x = InstanceTask{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[10]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1224,7 @@ func (x *InstanceTask) String() string {
 func (*InstanceTask) ProtoMessage() {}
 
 func (x *InstanceTask) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[10]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1237,7 @@ func (x *InstanceTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceTask.ProtoReflect.Descriptor instead.
 func (*InstanceTask) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{10}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *InstanceTask) GetInstance() *Instance {
@@ -1055,6 +1261,13 @@ func (x *InstanceTask) GetRevision() int64 {
 	return 0
 }
 
+func (x *InstanceTask) GetImage() *Image {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
 type CreateInstanceRequest struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Name             string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                                                                                   // letters, digits, dot, dash, underscore; at most 63; made from the id when empty
@@ -1064,14 +1277,15 @@ type CreateInstanceRequest struct {
 	Availability     string                 `protobuf:"bytes,5,opt,name=availability,proto3" json:"availability,omitempty"`                                                                   // none (default) or restart
 	Host             string                 `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`                                                                                   // place it here and nowhere else
 	DeleteProtection bool                   `protobuf:"varint,7,opt,name=delete_protection,json=deleteProtection,proto3" json:"delete_protection,omitempty"`
-	RequestId        string                 `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // idempotency key, at most 128 bytes
+	RequestId        string                 `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`      // idempotency key, at most 128 bytes
+	OnHostBoot       string                 `protobuf:"bytes,9,opt,name=on_host_boot,json=onHostBoot,proto3" json:"on_host_boot,omitempty"` // restart (default) or stopped
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CreateInstanceRequest) Reset() {
 	*x = CreateInstanceRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[11]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1297,7 @@ func (x *CreateInstanceRequest) String() string {
 func (*CreateInstanceRequest) ProtoMessage() {}
 
 func (x *CreateInstanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[11]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1310,7 @@ func (x *CreateInstanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateInstanceRequest.ProtoReflect.Descriptor instead.
 func (*CreateInstanceRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{11}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateInstanceRequest) GetName() string {
@@ -1155,20 +1369,28 @@ func (x *CreateInstanceRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *CreateInstanceRequest) GetOnHostBoot() string {
+	if x != nil {
+		return x.OnHostBoot
+	}
+	return ""
+}
+
 type UpdateInstanceRequest struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Id               string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Name             string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`                                                                                   // unchanged when empty
 	Metadata         map[string]string      `protobuf:"bytes,3,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // entries to set; an empty value removes the entry
 	DeleteProtection *bool                  `protobuf:"varint,4,opt,name=delete_protection,json=deleteProtection,proto3,oneof" json:"delete_protection,omitempty"`
-	IfRevision       int64                  `protobuf:"varint,5,opt,name=if_revision,json=ifRevision,proto3" json:"if_revision,omitempty"` // refuse with in_use when the record has another revision; 0 does not check
+	IfRevision       int64                  `protobuf:"varint,5,opt,name=if_revision,json=ifRevision,proto3" json:"if_revision,omitempty"`  // refuse with in_use when the record has another revision; 0 does not check
+	OnHostBoot       string                 `protobuf:"bytes,6,opt,name=on_host_boot,json=onHostBoot,proto3" json:"on_host_boot,omitempty"` // unchanged when empty
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *UpdateInstanceRequest) Reset() {
 	*x = UpdateInstanceRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[12]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1402,7 @@ func (x *UpdateInstanceRequest) String() string {
 func (*UpdateInstanceRequest) ProtoMessage() {}
 
 func (x *UpdateInstanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[12]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1415,7 @@ func (x *UpdateInstanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateInstanceRequest.ProtoReflect.Descriptor instead.
 func (*UpdateInstanceRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{12}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UpdateInstanceRequest) GetId() string {
@@ -1231,6 +1453,13 @@ func (x *UpdateInstanceRequest) GetIfRevision() int64 {
 	return 0
 }
 
+func (x *UpdateInstanceRequest) GetOnHostBoot() string {
+	if x != nil {
+		return x.OnHostBoot
+	}
+	return ""
+}
+
 type GetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1241,7 +1470,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[13]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1482,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[13]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1495,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{13}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetRequest) GetId() string {
@@ -1293,7 +1522,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[14]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1534,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[14]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1547,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{14}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteRequest) GetId() string {
@@ -1346,7 +1575,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[15]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1587,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[15]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1600,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{15}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListRequest) GetPageSize() int32 {
@@ -1399,7 +1628,7 @@ type ListInstancesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	PageSize      int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"` // default 100, at most 1000
 	PageToken     string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // vm_state
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // vm_state; deleted ones are listed only when asked for, while a host that is down may hold their rest
 	Host          string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
 	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`   // exact
 	Label         string                 `protobuf:"bytes,6,opt,name=label,proto3" json:"label,omitempty"` // key or key=value of metadata
@@ -1411,7 +1640,7 @@ type ListInstancesRequest struct {
 
 func (x *ListInstancesRequest) Reset() {
 	*x = ListInstancesRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[16]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1652,7 @@ func (x *ListInstancesRequest) String() string {
 func (*ListInstancesRequest) ProtoMessage() {}
 
 func (x *ListInstancesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[16]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1665,7 @@ func (x *ListInstancesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstancesRequest.ProtoReflect.Descriptor instead.
 func (*ListInstancesRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{16}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListInstancesRequest) GetPageSize() int32 {
@@ -1506,7 +1735,7 @@ type ListInstancesResponse struct {
 
 func (x *ListInstancesResponse) Reset() {
 	*x = ListInstancesResponse{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[17]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1747,7 @@ func (x *ListInstancesResponse) String() string {
 func (*ListInstancesResponse) ProtoMessage() {}
 
 func (x *ListInstancesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[17]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1760,7 @@ func (x *ListInstancesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstancesResponse.ProtoReflect.Descriptor instead.
 func (*ListInstancesResponse) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{17}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListInstancesResponse) GetInstances() []*Instance {
@@ -1565,7 +1794,7 @@ type VerbRequest struct {
 
 func (x *VerbRequest) Reset() {
 	*x = VerbRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[18]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1806,7 @@ func (x *VerbRequest) String() string {
 func (*VerbRequest) ProtoMessage() {}
 
 func (x *VerbRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[18]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1819,7 @@ func (x *VerbRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerbRequest.ProtoReflect.Descriptor instead.
 func (*VerbRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{18}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *VerbRequest) GetId() string {
@@ -1619,7 +1848,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[19]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1860,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[19]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1873,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{19}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopRequest) GetId() string {
@@ -1686,7 +1915,7 @@ type RebootRequest struct {
 
 func (x *RebootRequest) Reset() {
 	*x = RebootRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[20]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1927,7 @@ func (x *RebootRequest) String() string {
 func (*RebootRequest) ProtoMessage() {}
 
 func (x *RebootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[20]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1940,7 @@ func (x *RebootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootRequest.ProtoReflect.Descriptor instead.
 func (*RebootRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{20}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RebootRequest) GetId() string {
@@ -1739,14 +1968,14 @@ type ImageVerbRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Image         string                 `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
+	Image         string                 `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"` // id or name; the instance's own when empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ImageVerbRequest) Reset() {
 	*x = ImageVerbRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[21]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1987,7 @@ func (x *ImageVerbRequest) String() string {
 func (*ImageVerbRequest) ProtoMessage() {}
 
 func (x *ImageVerbRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[21]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +2000,7 @@ func (x *ImageVerbRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageVerbRequest.ProtoReflect.Descriptor instead.
 func (*ImageVerbRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{21}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ImageVerbRequest) GetId() string {
@@ -1799,14 +2028,14 @@ type SnapshotRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"` // of the image; required
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[22]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +2047,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[22]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +2060,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{22}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SnapshotRequest) GetId() string {
@@ -1868,7 +2097,7 @@ type MoveRequest struct {
 
 func (x *MoveRequest) Reset() {
 	*x = MoveRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[23]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2109,7 @@ func (x *MoveRequest) String() string {
 func (*MoveRequest) ProtoMessage() {}
 
 func (x *MoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[23]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2122,7 @@ func (x *MoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRequest.ProtoReflect.Descriptor instead.
 func (*MoveRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{23}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MoveRequest) GetId() string {
@@ -1943,7 +2172,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[24]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2184,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[24]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2197,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{24}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AttachRequest) GetId() string {
@@ -2003,14 +2232,15 @@ type SetPasswordRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Password      string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	Password      string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"` // 1 to 128 bytes without line breaks
+	User          string                 `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`         // root when empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[25]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2022,7 +2252,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[25]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2035,7 +2265,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{25}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetPasswordRequest) GetId() string {
@@ -2059,6 +2289,13 @@ func (x *SetPasswordRequest) GetPassword() string {
 	return ""
 }
 
+func (x *SetPasswordRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
 type Action struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
@@ -2073,7 +2310,7 @@ type Action struct {
 
 func (x *Action) Reset() {
 	*x = Action{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[26]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2322,7 @@ func (x *Action) String() string {
 func (*Action) ProtoMessage() {}
 
 func (x *Action) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[26]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2335,7 @@ func (x *Action) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Action.ProtoReflect.Descriptor instead.
 func (*Action) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{26}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Action) GetAction() string {
@@ -2155,7 +2392,7 @@ type ListActionsResponse struct {
 
 func (x *ListActionsResponse) Reset() {
 	*x = ListActionsResponse{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[27]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2404,7 @@ func (x *ListActionsResponse) String() string {
 func (*ListActionsResponse) ProtoMessage() {}
 
 func (x *ListActionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[27]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2417,7 @@ func (x *ListActionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListActionsResponse.ProtoReflect.Descriptor instead.
 func (*ListActionsResponse) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{27}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListActionsResponse) GetId() string {
@@ -2223,7 +2460,7 @@ type Fact struct {
 
 func (x *Fact) Reset() {
 	*x = Fact{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[28]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2472,7 @@ func (x *Fact) String() string {
 func (*Fact) ProtoMessage() {}
 
 func (x *Fact) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[28]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2485,7 @@ func (x *Fact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fact.ProtoReflect.Descriptor instead.
 func (*Fact) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{28}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Fact) GetTopic() string {
@@ -2283,7 +2520,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[29]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2295,7 +2532,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[29]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2308,7 +2545,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{29}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Explanation) GetId() string {
@@ -2347,7 +2584,7 @@ type ListTasksRequest struct {
 
 func (x *ListTasksRequest) Reset() {
 	*x = ListTasksRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[30]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2596,7 @@ func (x *ListTasksRequest) String() string {
 func (*ListTasksRequest) ProtoMessage() {}
 
 func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[30]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2609,7 @@ func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
 func (*ListTasksRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{30}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListTasksRequest) GetId() string {
@@ -2435,7 +2672,7 @@ type ListTasksResponse struct {
 
 func (x *ListTasksResponse) Reset() {
 	*x = ListTasksResponse{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[31]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2684,7 @@ func (x *ListTasksResponse) String() string {
 func (*ListTasksResponse) ProtoMessage() {}
 
 func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[31]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2697,7 @@ func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
 func (*ListTasksResponse) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{31}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListTasksResponse) GetTasks() []*Task {
@@ -2494,7 +2731,7 @@ type GetInstanceTaskRequest struct {
 
 func (x *GetInstanceTaskRequest) Reset() {
 	*x = GetInstanceTaskRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[32]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +2743,7 @@ func (x *GetInstanceTaskRequest) String() string {
 func (*GetInstanceTaskRequest) ProtoMessage() {}
 
 func (x *GetInstanceTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[32]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +2756,7 @@ func (x *GetInstanceTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInstanceTaskRequest.ProtoReflect.Descriptor instead.
 func (*GetInstanceTaskRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{32}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetInstanceTaskRequest) GetId() string {
@@ -2545,7 +2782,7 @@ type CancelTaskRequest struct {
 
 func (x *CancelTaskRequest) Reset() {
 	*x = CancelTaskRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[33]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2794,7 @@ func (x *CancelTaskRequest) String() string {
 func (*CancelTaskRequest) ProtoMessage() {}
 
 func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[33]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2807,7 @@ func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskRequest.ProtoReflect.Descriptor instead.
 func (*CancelTaskRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{33}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CancelTaskRequest) GetId() string {
@@ -2590,7 +2827,7 @@ type WaitTaskRequest struct {
 
 func (x *WaitTaskRequest) Reset() {
 	*x = WaitTaskRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[34]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2602,7 +2839,7 @@ func (x *WaitTaskRequest) String() string {
 func (*WaitTaskRequest) ProtoMessage() {}
 
 func (x *WaitTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[34]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2615,7 +2852,7 @@ func (x *WaitTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTaskRequest.ProtoReflect.Descriptor instead.
 func (*WaitTaskRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{34}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WaitTaskRequest) GetId() string {
@@ -2644,13 +2881,16 @@ type Image struct {
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	Revision      int64                  `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
+	Status        string                 `protobuf:"bytes,11,opt,name=status,proto3" json:"status,omitempty"` // active; saving while a snapshot makes it
+	Task          string                 `protobuf:"bytes,12,opt,name=task,proto3" json:"task,omitempty"`     // the snapshot that makes it
+	Host          string                 `protobuf:"bytes,13,opt,name=host,proto3" json:"host,omitempty"`     // of a snapshot: the host that has it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[35]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2662,7 +2902,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[35]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2675,7 +2915,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{35}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Image) GetId() string {
@@ -2748,6 +2988,27 @@ func (x *Image) GetRevision() int64 {
 	return 0
 }
 
+func (x *Image) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Image) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Image) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
 type CreateImageRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2760,7 +3021,7 @@ type CreateImageRequest struct {
 
 func (x *CreateImageRequest) Reset() {
 	*x = CreateImageRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[36]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +3033,7 @@ func (x *CreateImageRequest) String() string {
 func (*CreateImageRequest) ProtoMessage() {}
 
 func (x *CreateImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[36]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +3046,7 @@ func (x *CreateImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateImageRequest.ProtoReflect.Descriptor instead.
 func (*CreateImageRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{36}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CreateImageRequest) GetName() string {
@@ -2827,7 +3088,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[37]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +3100,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[37]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,7 +3113,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{37}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -2892,7 +3153,7 @@ type Flavor struct {
 
 func (x *Flavor) Reset() {
 	*x = Flavor{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[38]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2904,7 +3165,7 @@ func (x *Flavor) String() string {
 func (*Flavor) ProtoMessage() {}
 
 func (x *Flavor) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[38]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2917,7 +3178,7 @@ func (x *Flavor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flavor.ProtoReflect.Descriptor instead.
 func (*Flavor) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{38}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Flavor) GetId() string {
@@ -2988,7 +3249,7 @@ type CreateFlavorRequest struct {
 
 func (x *CreateFlavorRequest) Reset() {
 	*x = CreateFlavorRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[39]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3000,7 +3261,7 @@ func (x *CreateFlavorRequest) String() string {
 func (*CreateFlavorRequest) ProtoMessage() {}
 
 func (x *CreateFlavorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[39]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3013,7 +3274,7 @@ func (x *CreateFlavorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateFlavorRequest.ProtoReflect.Descriptor instead.
 func (*CreateFlavorRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{39}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CreateFlavorRequest) GetName() string {
@@ -3055,7 +3316,7 @@ type ListFlavorsResponse struct {
 
 func (x *ListFlavorsResponse) Reset() {
 	*x = ListFlavorsResponse{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[40]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3328,7 @@ func (x *ListFlavorsResponse) String() string {
 func (*ListFlavorsResponse) ProtoMessage() {}
 
 func (x *ListFlavorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[40]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3341,7 @@ func (x *ListFlavorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFlavorsResponse.ProtoReflect.Descriptor instead.
 func (*ListFlavorsResponse) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{40}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListFlavorsResponse) GetFlavors() []*Flavor {
@@ -3121,13 +3382,15 @@ type Host struct {
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	Revision      int64                  `protobuf:"varint,15,opt,name=revision,proto3" json:"revision,omitempty"`
+	Powers        []string               `protobuf:"bytes,16,rep,name=powers,proto3" json:"powers,omitempty"` // what its driver can do beside the basics
+	Fenced        *Signature             `protobuf:"bytes,17,opt,name=fenced,proto3" json:"fenced,omitempty"` // an operator's word that it is off, while it is down
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[41]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3402,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[41]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3415,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{41}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Host) GetId() string {
@@ -3260,6 +3523,81 @@ func (x *Host) GetRevision() int64 {
 	return 0
 }
 
+func (x *Host) GetPowers() []string {
+	if x != nil {
+		return x.Powers
+	}
+	return nil
+}
+
+func (x *Host) GetFenced() *Signature {
+	if x != nil {
+		return x.Fenced
+	}
+	return nil
+}
+
+// Signature is an operator's word for what no machine can prove.
+type Signature struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            string                 `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signature) Reset() {
+	*x = Signature{}
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signature) ProtoMessage() {}
+
+func (x *Signature) ProtoReflect() protoreflect.Message {
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signature.ProtoReflect.Descriptor instead.
+func (*Signature) Descriptor() ([]byte, []int) {
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *Signature) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Signature) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Signature) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 type HostVerbRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3269,7 +3607,7 @@ type HostVerbRequest struct {
 
 func (x *HostVerbRequest) Reset() {
 	*x = HostVerbRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[42]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3281,7 +3619,7 @@ func (x *HostVerbRequest) String() string {
 func (*HostVerbRequest) ProtoMessage() {}
 
 func (x *HostVerbRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[42]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3294,12 +3632,64 @@ func (x *HostVerbRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostVerbRequest.ProtoReflect.Descriptor instead.
 func (*HostVerbRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{42}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *HostVerbRequest) GetId() string {
 	if x != nil {
 		return x.Id
+	}
+	return ""
+}
+
+type ConfirmFencedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"` // how that is known; required, it is kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmFencedRequest) Reset() {
+	*x = ConfirmFencedRequest{}
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmFencedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmFencedRequest) ProtoMessage() {}
+
+func (x *ConfirmFencedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmFencedRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmFencedRequest) Descriptor() ([]byte, []int) {
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ConfirmFencedRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ConfirmFencedRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -3315,7 +3705,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[43]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3327,7 +3717,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[43]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3340,7 +3730,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{43}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListHostsResponse) GetHosts() []*Host {
@@ -3379,7 +3769,7 @@ type Lock struct {
 
 func (x *Lock) Reset() {
 	*x = Lock{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[44]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3391,7 +3781,7 @@ func (x *Lock) String() string {
 func (*Lock) ProtoMessage() {}
 
 func (x *Lock) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[44]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3404,7 +3794,7 @@ func (x *Lock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lock.ProtoReflect.Descriptor instead.
 func (*Lock) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{44}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Lock) GetKind() string {
@@ -3467,7 +3857,7 @@ type ListLocksResponse struct {
 
 func (x *ListLocksResponse) Reset() {
 	*x = ListLocksResponse{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[45]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3479,7 +3869,7 @@ func (x *ListLocksResponse) String() string {
 func (*ListLocksResponse) ProtoMessage() {}
 
 func (x *ListLocksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[45]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3492,7 +3882,7 @@ func (x *ListLocksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocksResponse.ProtoReflect.Descriptor instead.
 func (*ListLocksResponse) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{45}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListLocksResponse) GetLocks() []*Lock {
@@ -3533,7 +3923,7 @@ type ConductorInfo struct {
 
 func (x *ConductorInfo) Reset() {
 	*x = ConductorInfo{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[46]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +3935,7 @@ func (x *ConductorInfo) String() string {
 func (*ConductorInfo) ProtoMessage() {}
 
 func (x *ConductorInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[46]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3558,7 +3948,7 @@ func (x *ConductorInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConductorInfo.ProtoReflect.Descriptor instead.
 func (*ConductorInfo) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{46}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ConductorInfo) GetName() string {
@@ -3635,7 +4025,7 @@ type ListConductorsResponse struct {
 
 func (x *ListConductorsResponse) Reset() {
 	*x = ListConductorsResponse{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[47]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3647,7 +4037,7 @@ func (x *ListConductorsResponse) String() string {
 func (*ListConductorsResponse) ProtoMessage() {}
 
 func (x *ListConductorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[47]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3660,7 +4050,7 @@ func (x *ListConductorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConductorsResponse.ProtoReflect.Descriptor instead.
 func (*ListConductorsResponse) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{47}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListConductorsResponse) GetConductors() []*ConductorInfo {
@@ -3688,13 +4078,15 @@ type FSM struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Actions       []*ActionRow           `protobuf:"bytes,1,rep,name=actions,proto3" json:"actions,omitempty"`
 	Recovery      []*RecoveryRow         `protobuf:"bytes,2,rep,name=recovery,proto3" json:"recovery,omitempty"`
+	Power         []*PowerRow            `protobuf:"bytes,3,rep,name=power,proto3" json:"power,omitempty"`
+	Restart       []*RestartRow          `protobuf:"bytes,4,rep,name=restart,proto3" json:"restart,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FSM) Reset() {
 	*x = FSM{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[48]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3706,7 +4098,7 @@ func (x *FSM) String() string {
 func (*FSM) ProtoMessage() {}
 
 func (x *FSM) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[48]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3719,7 +4111,7 @@ func (x *FSM) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSM.ProtoReflect.Descriptor instead.
 func (*FSM) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{48}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *FSM) GetActions() []*ActionRow {
@@ -3736,6 +4128,20 @@ func (x *FSM) GetRecovery() []*RecoveryRow {
 	return nil
 }
 
+func (x *FSM) GetPower() []*PowerRow {
+	if x != nil {
+		return x.Power
+	}
+	return nil
+}
+
+func (x *FSM) GetRestart() []*RestartRow {
+	if x != nil {
+		return x.Restart
+	}
+	return nil
+}
+
 type ActionRow struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
@@ -3744,13 +4150,17 @@ type ActionRow struct {
 	To            string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
 	Preempts      bool                   `protobuf:"varint,5,opt,name=preempts,proto3" json:"preempts,omitempty"`
 	Why           string                 `protobuf:"bytes,6,opt,name=why,proto3" json:"why,omitempty"`
+	Mode          string                 `protobuf:"bytes,7,opt,name=mode,proto3" json:"mode,omitempty"`                       // the way this row stands for; empty when there is one way only
+	Host          string                 `protobuf:"bytes,8,opt,name=host,proto3" json:"host,omitempty"`                       // what it needs of the host: up, any, dead
+	ByFault       bool                   `protobuf:"varint,9,opt,name=by_fault,json=byFault,proto3" json:"by_fault,omitempty"` // legal only when the instance's error allows it
+	Returns       bool                   `protobuf:"varint,10,opt,name=returns,proto3" json:"returns,omitempty"`               // to rescued instead of to, while it keeps a rescue
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ActionRow) Reset() {
 	*x = ActionRow{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[49]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3762,7 +4172,7 @@ func (x *ActionRow) String() string {
 func (*ActionRow) ProtoMessage() {}
 
 func (x *ActionRow) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[49]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3775,7 +4185,7 @@ func (x *ActionRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionRow.ProtoReflect.Descriptor instead.
 func (*ActionRow) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{49}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ActionRow) GetFrom() string {
@@ -3820,6 +4230,188 @@ func (x *ActionRow) GetWhy() string {
 	return ""
 }
 
+func (x *ActionRow) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *ActionRow) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ActionRow) GetByFault() bool {
+	if x != nil {
+		return x.ByFault
+	}
+	return false
+}
+
+func (x *ActionRow) GetReturns() bool {
+	if x != nil {
+		return x.Returns
+	}
+	return false
+}
+
+// PowerRow is what follows when an idle instance in vm_state is seen in power_state.
+type PowerRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	VmState       string                 `protobuf:"bytes,1,opt,name=vm_state,json=vmState,proto3" json:"vm_state,omitempty"`
+	PowerState    string                 `protobuf:"bytes,2,opt,name=power_state,json=powerState,proto3" json:"power_state,omitempty"`
+	Does          string                 `protobuf:"bytes,3,opt,name=does,proto3" json:"does,omitempty"`       // keep, follow, correct
+	To            string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`           // of follow: the vm_state it enters
+	Verb          string                 `protobuf:"bytes,5,opt,name=verb,proto3" json:"verb,omitempty"`       // of correct: what puts it right
+	Allowed       []string               `protobuf:"bytes,6,rep,name=allowed,proto3" json:"allowed,omitempty"` // error.allowed where it enters error
+	Why           string                 `protobuf:"bytes,7,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PowerRow) Reset() {
+	*x = PowerRow{}
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PowerRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PowerRow) ProtoMessage() {}
+
+func (x *PowerRow) ProtoReflect() protoreflect.Message {
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PowerRow.ProtoReflect.Descriptor instead.
+func (*PowerRow) Descriptor() ([]byte, []int) {
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *PowerRow) GetVmState() string {
+	if x != nil {
+		return x.VmState
+	}
+	return ""
+}
+
+func (x *PowerRow) GetPowerState() string {
+	if x != nil {
+		return x.PowerState
+	}
+	return ""
+}
+
+func (x *PowerRow) GetDoes() string {
+	if x != nil {
+		return x.Does
+	}
+	return ""
+}
+
+func (x *PowerRow) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *PowerRow) GetVerb() string {
+	if x != nil {
+		return x.Verb
+	}
+	return ""
+}
+
+func (x *PowerRow) GetAllowed() []string {
+	if x != nil {
+		return x.Allowed
+	}
+	return nil
+}
+
+func (x *PowerRow) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// RestartRow is what an agent does with what it finds when it starts.
+type RestartRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Finding       string                 `protobuf:"bytes,1,opt,name=finding,proto3" json:"finding,omitempty"`
+	Does          string                 `protobuf:"bytes,2,opt,name=does,proto3" json:"does,omitempty"`
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestartRow) Reset() {
+	*x = RestartRow{}
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartRow) ProtoMessage() {}
+
+func (x *RestartRow) ProtoReflect() protoreflect.Message {
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartRow.ProtoReflect.Descriptor instead.
+func (*RestartRow) Descriptor() ([]byte, []int) {
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *RestartRow) GetFinding() string {
+	if x != nil {
+		return x.Finding
+	}
+	return ""
+}
+
+func (x *RestartRow) GetDoes() string {
+	if x != nil {
+		return x.Does
+	}
+	return ""
+}
+
+func (x *RestartRow) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 type RecoveryRow struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TaskState     string                 `protobuf:"bytes,1,opt,name=task_state,json=taskState,proto3" json:"task_state,omitempty"`
@@ -3832,7 +4424,7 @@ type RecoveryRow struct {
 
 func (x *RecoveryRow) Reset() {
 	*x = RecoveryRow{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[50]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3844,7 +4436,7 @@ func (x *RecoveryRow) String() string {
 func (*RecoveryRow) ProtoMessage() {}
 
 func (x *RecoveryRow) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[50]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3857,7 +4449,7 @@ func (x *RecoveryRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoveryRow.ProtoReflect.Descriptor instead.
 func (*RecoveryRow) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{50}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RecoveryRow) GetTaskState() string {
@@ -3898,7 +4490,7 @@ type Violation struct {
 
 func (x *Violation) Reset() {
 	*x = Violation{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[51]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3910,7 +4502,7 @@ func (x *Violation) String() string {
 func (*Violation) ProtoMessage() {}
 
 func (x *Violation) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[51]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3923,7 +4515,7 @@ func (x *Violation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Violation.ProtoReflect.Descriptor instead.
 func (*Violation) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{51}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Violation) GetPromise() string {
@@ -3952,7 +4544,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[52]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3964,7 +4556,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[52]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3977,7 +4569,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{52}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CheckResponse) GetViolations() []*Violation {
@@ -4018,7 +4610,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[53]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4030,7 +4622,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[53]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4043,7 +4635,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{53}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *EventsRequest) GetFromRevision() int64 {
@@ -4075,7 +4667,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[54]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4087,7 +4679,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[54]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4100,7 +4692,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{54}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Event) GetRevision() int64 {
@@ -4162,7 +4754,7 @@ type ConsoleInput struct {
 
 func (x *ConsoleInput) Reset() {
 	*x = ConsoleInput{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[55]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4174,7 +4766,7 @@ func (x *ConsoleInput) String() string {
 func (*ConsoleInput) ProtoMessage() {}
 
 func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[55]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4187,7 +4779,7 @@ func (x *ConsoleInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleInput.ProtoReflect.Descriptor instead.
 func (*ConsoleInput) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{55}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ConsoleInput) GetInstance() string {
@@ -4213,7 +4805,7 @@ type ConsoleOutput struct {
 
 func (x *ConsoleOutput) Reset() {
 	*x = ConsoleOutput{}
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[56]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4225,7 +4817,7 @@ func (x *ConsoleOutput) String() string {
 func (*ConsoleOutput) ProtoMessage() {}
 
 func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_api_conductor_v1_conductor_proto_msgTypes[56]
+	mi := &file_api_conductor_v1_conductor_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4238,7 +4830,7 @@ func (x *ConsoleOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleOutput.ProtoReflect.Descriptor instead.
 func (*ConsoleOutput) Descriptor() ([]byte, []int) {
-	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{56}
+	return file_api_conductor_v1_conductor_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ConsoleOutput) GetData() []byte {
@@ -4267,7 +4859,7 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x18\n" +
 	"\aallowed\x18\x03 \x03(\tR\aallowed\x12\x12\n" +
 	"\x04task\x18\x04 \x01(\tR\x04task\x120\n" +
-	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xcd\a\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\x85\t\n" +
 	"\bInstance\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -4300,10 +4892,25 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\brevision\x18\x17 \x01(\x03R\brevision\x12;\n" +
 	"\vobserved_at\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"observedAt\x12!\n" +
-	"\fpower_detail\x18\x19 \x01(\tR\vpowerDetail\x1a;\n" +
+	"\fpower_detail\x18\x19 \x01(\tR\vpowerDetail\x126\n" +
+	"\x06rescue\x18\x1a \x01(\v2\x1e.leasehold.conductor.v1.RescueR\x06rescue\x12 \n" +
+	"\fon_host_boot\x18\x1b \x01(\tR\n" +
+	"onHostBoot\x12\x18\n" +
+	"\aremains\x18\x1c \x03(\tR\aremains\x12B\n" +
+	"\x0fhost_down_since\x18\x1d \x01(\v2\x1a.google.protobuf.TimestampR\rhostDownSince\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xce\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"P\n" +
+	"\x06Rescue\x12\x14\n" +
+	"\x05image\x18\x01 \x01(\tR\x05image\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"b\n" +
+	"\x04VCPU\x12+\n" +
+	"\x03run\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x03run\x12-\n" +
+	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"_\n" +
+	"\x05Usage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x122\n" +
+	"\x05vcpus\x18\x03 \x03(\v2\x1c.leasehold.conductor.v1.VCPUR\x05vcpus\"\xe0\x01\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n" +
@@ -4311,7 +4918,8 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x129\n" +
 	"\n" +
 	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
-	"\bended_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\"\x81\x01\n" +
+	"\bended_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x10\n" +
+	"\x03try\x18\a \x01(\x05R\x03try\"\x81\x01\n" +
 	"\aAttempt\x12\x1c\n" +
 	"\tconductor\x18\x01 \x01(\tR\tconductor\x12\x14\n" +
 	"\x05fence\x18\x02 \x01(\tR\x05fence\x120\n" +
@@ -4352,11 +4960,12 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x125\n" +
 	"\bended_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1a\n" +
-	"\brevision\x18\x12 \x01(\x03R\brevision\"\x9a\x01\n" +
+	"\brevision\x18\x12 \x01(\x03R\brevision\"\xcf\x01\n" +
 	"\fInstanceTask\x12<\n" +
 	"\binstance\x18\x01 \x01(\v2 .leasehold.conductor.v1.InstanceR\binstance\x120\n" +
 	"\x04task\x18\x02 \x01(\v2\x1c.leasehold.conductor.v1.TaskR\x04task\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision\"\xf3\x02\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\x123\n" +
+	"\x05image\x18\x04 \x01(\v2\x1d.leasehold.conductor.v1.ImageR\x05image\"\x95\x03\n" +
 	"\x15CreateInstanceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06flavor\x18\x02 \x01(\tR\x06flavor\x12\x14\n" +
@@ -4366,17 +4975,21 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\x04host\x18\x06 \x01(\tR\x04host\x12+\n" +
 	"\x11delete_protection\x18\a \x01(\bR\x10deleteProtection\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\b \x01(\tR\trequestId\x1a;\n" +
+	"request_id\x18\b \x01(\tR\trequestId\x12 \n" +
+	"\fon_host_boot\x18\t \x01(\tR\n" +
+	"onHostBoot\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdc\x02\n" +
 	"\x15UpdateInstanceRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12W\n" +
 	"\bmetadata\x18\x03 \x03(\v2;.leasehold.conductor.v1.UpdateInstanceRequest.MetadataEntryR\bmetadata\x120\n" +
 	"\x11delete_protection\x18\x04 \x01(\bH\x00R\x10deleteProtection\x88\x01\x01\x12\x1f\n" +
 	"\vif_revision\x18\x05 \x01(\x03R\n" +
-	"ifRevision\x1a;\n" +
+	"ifRevision\x12 \n" +
+	"\fon_host_boot\x18\x06 \x01(\tR\n" +
+	"onHostBoot\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x14\n" +
@@ -4445,12 +5058,13 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x16\n" +
 	"\x06volume\x18\x03 \x01(\tR\x06volume\x12\x12\n" +
-	"\x04port\x18\x04 \x01(\tR\x04port\"_\n" +
+	"\x04port\x18\x04 \x01(\tR\x04port\"s\n" +
 	"\x12SetPasswordRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x1a\n" +
-	"\bpassword\x18\x03 \x01(\tR\bpassword\"\x8a\x01\n" +
+	"\bpassword\x18\x03 \x01(\tR\bpassword\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\"\x8a\x01\n" +
 	"\x06Action\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x14\n" +
 	"\x05legal\x18\x02 \x01(\bR\x05legal\x12\x16\n" +
@@ -4495,7 +5109,7 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"V\n" +
 	"\x0fWaitTaskRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xb8\x02\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xf8\x02\n" +
 	"\x05Image\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -4510,7 +5124,10 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1a\n" +
 	"\brevision\x18\n" +
-	" \x01(\x03R\brevision\"j\n" +
+	" \x01(\x03R\brevision\x12\x16\n" +
+	"\x06status\x18\v \x01(\tR\x06status\x12\x12\n" +
+	"\x04task\x18\f \x01(\tR\x04task\x12\x12\n" +
+	"\x04host\x18\r \x01(\tR\x04host\"j\n" +
 	"\x12CreateImageRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x16\n" +
@@ -4541,7 +5158,7 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\x13ListFlavorsResponse\x128\n" +
 	"\aflavors\x18\x01 \x03(\v2\x1e.leasehold.conductor.v1.FlavorR\aflavors\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision\"\x92\x04\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\"\xe5\x04\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -4560,9 +5177,18 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"created_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1a\n" +
-	"\brevision\x18\x0f \x01(\x03R\brevision\"!\n" +
+	"\brevision\x18\x0f \x01(\x03R\brevision\x12\x16\n" +
+	"\x06powers\x18\x10 \x03(\tR\x06powers\x129\n" +
+	"\x06fenced\x18\x11 \x01(\v2!.leasehold.conductor.v1.SignatureR\x06fenced\"_\n" +
+	"\tSignature\x12\x0e\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"!\n" +
 	"\x0fHostVerbRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x8b\x01\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\">\n" +
+	"\x14ConfirmFencedRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x8b\x01\n" +
 	"\x11ListHostsResponse\x122\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x1c.leasehold.conductor.v1.HostR\x05hosts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
@@ -4594,17 +5220,38 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"conductors\x18\x01 \x03(\v2%.leasehold.conductor.v1.ConductorInfoR\n" +
 	"conductors\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision\"\x83\x01\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\"\xf9\x01\n" +
 	"\x03FSM\x12;\n" +
 	"\aactions\x18\x01 \x03(\v2!.leasehold.conductor.v1.ActionRowR\aactions\x12?\n" +
-	"\brecovery\x18\x02 \x03(\v2#.leasehold.conductor.v1.RecoveryRowR\brecovery\"\x87\x01\n" +
+	"\brecovery\x18\x02 \x03(\v2#.leasehold.conductor.v1.RecoveryRowR\brecovery\x126\n" +
+	"\x05power\x18\x03 \x03(\v2 .leasehold.conductor.v1.PowerRowR\x05power\x12<\n" +
+	"\arestart\x18\x04 \x03(\v2\".leasehold.conductor.v1.RestartRowR\arestart\"\xe4\x01\n" +
 	"\tActionRow\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x10\n" +
 	"\x03via\x18\x03 \x01(\tR\x03via\x12\x0e\n" +
 	"\x02to\x18\x04 \x01(\tR\x02to\x12\x1a\n" +
 	"\bpreempts\x18\x05 \x01(\bR\bpreempts\x12\x10\n" +
-	"\x03why\x18\x06 \x01(\tR\x03why\"j\n" +
+	"\x03why\x18\x06 \x01(\tR\x03why\x12\x12\n" +
+	"\x04mode\x18\a \x01(\tR\x04mode\x12\x12\n" +
+	"\x04host\x18\b \x01(\tR\x04host\x12\x19\n" +
+	"\bby_fault\x18\t \x01(\bR\abyFault\x12\x18\n" +
+	"\areturns\x18\n" +
+	" \x01(\bR\areturns\"\xaa\x01\n" +
+	"\bPowerRow\x12\x19\n" +
+	"\bvm_state\x18\x01 \x01(\tR\avmState\x12\x1f\n" +
+	"\vpower_state\x18\x02 \x01(\tR\n" +
+	"powerState\x12\x12\n" +
+	"\x04does\x18\x03 \x01(\tR\x04does\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\x12\x12\n" +
+	"\x04verb\x18\x05 \x01(\tR\x04verb\x12\x18\n" +
+	"\aallowed\x18\x06 \x03(\tR\aallowed\x12\x10\n" +
+	"\x03why\x18\a \x01(\tR\x03why\"L\n" +
+	"\n" +
+	"RestartRow\x12\x18\n" +
+	"\afinding\x18\x01 \x01(\tR\afinding\x12\x12\n" +
+	"\x04does\x18\x02 \x01(\tR\x04does\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"j\n" +
 	"\vRecoveryRow\x12\x1d\n" +
 	"\n" +
 	"task_state\x18\x01 \x01(\tR\ttaskState\x12\x16\n" +
@@ -4637,7 +5284,7 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"#\n" +
 	"\rConsoleOutput\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xd4/\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xca0\n" +
 	"\tConductor\x12\x7f\n" +
 	"\x0eCreateInstance\x12-.leasehold.conductor.v1.CreateInstanceRequest\x1a$.leasehold.conductor.v1.InstanceTask\"\x18\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/v1/instances\x12\x83\x01\n" +
 	"\rListInstances\x12,.leasehold.conductor.v1.ListInstancesRequest\x1a-.leasehold.conductor.v1.ListInstancesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/instances\x12o\n" +
@@ -4660,7 +5307,8 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\x14DetachVolumeInstance\x12%.leasehold.conductor.v1.AttachRequest\x1a$.leasehold.conductor.v1.InstanceTask\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/instances/{id}:detachVolume\x12\x8b\x01\n" +
 	"\x12AttachPortInstance\x12%.leasehold.conductor.v1.AttachRequest\x1a$.leasehold.conductor.v1.InstanceTask\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/instances/{id}:attachPort\x12\x8b\x01\n" +
 	"\x12DetachPortInstance\x12%.leasehold.conductor.v1.AttachRequest\x1a$.leasehold.conductor.v1.InstanceTask\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/instances/{id}:detachPort\x12\x92\x01\n" +
-	"\x13SetPasswordInstance\x12*.leasehold.conductor.v1.SetPasswordRequest\x1a$.leasehold.conductor.v1.InstanceTask\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/instances/{id}:setPassword\x12\x82\x01\n" +
+	"\x13SetPasswordInstance\x12*.leasehold.conductor.v1.SetPasswordRequest\x1a$.leasehold.conductor.v1.InstanceTask\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/instances/{id}:setPassword\x12o\n" +
+	"\bGetUsage\x12\".leasehold.conductor.v1.GetRequest\x1a\x1d.leasehold.conductor.v1.Usage\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/instances/{id}/usage\x12\x82\x01\n" +
 	"\vListActions\x12\".leasehold.conductor.v1.GetRequest\x1a+.leasehold.conductor.v1.ListActionsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/instances/{id}/actions\x12~\n" +
 	"\x0fExplainInstance\x12\".leasehold.conductor.v1.GetRequest\x1a#.leasehold.conductor.v1.Explanation\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/instances/{id}:explain\x12\x8a\x01\n" +
 	"\x11ListInstanceTasks\x12(.leasehold.conductor.v1.ListTasksRequest\x1a).leasehold.conductor.v1.ListTasksResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/instances/{id}/tasks\x12\x88\x01\n" +
@@ -4686,8 +5334,8 @@ const file_api_conductor_v1_conductor_proto_rawDesc = "" +
 	"\n" +
 	"EnableHost\x12'.leasehold.conductor.v1.HostVerbRequest\x1a\x1c.leasehold.conductor.v1.Host\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/hosts/{id}:enable\x12w\n" +
 	"\vDisableHost\x12'.leasehold.conductor.v1.HostVerbRequest\x1a\x1c.leasehold.conductor.v1.Host\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/hosts/{id}:disable\x12s\n" +
-	"\tDrainHost\x12'.leasehold.conductor.v1.HostVerbRequest\x1a\x1c.leasehold.conductor.v1.Host\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/hosts/{id}:drain\x12\x83\x01\n" +
-	"\x11ConfirmFencedHost\x12'.leasehold.conductor.v1.HostVerbRequest\x1a\x1c.leasehold.conductor.v1.Host\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/hosts/{id}:confirmFenced\x12j\n" +
+	"\tDrainHost\x12'.leasehold.conductor.v1.HostVerbRequest\x1a\x1c.leasehold.conductor.v1.Host\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/hosts/{id}:drain\x12\x88\x01\n" +
+	"\x11ConfirmFencedHost\x12,.leasehold.conductor.v1.ConfirmFencedRequest\x1a\x1c.leasehold.conductor.v1.Host\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/hosts/{id}:confirmFenced\x12j\n" +
 	"\n" +
 	"DeleteHost\x12%.leasehold.conductor.v1.DeleteRequest\x1a\x1d.leasehold.conductor.v1.Empty\"\x16\x82\xd3\xe4\x93\x02\x10*\x0e/v1/hosts/{id}\x12n\n" +
 	"\tListLocks\x12#.leasehold.conductor.v1.ListRequest\x1a).leasehold.conductor.v1.ListLocksResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/locks\x12}\n" +
@@ -4712,237 +5360,257 @@ func file_api_conductor_v1_conductor_proto_rawDescGZIP() []byte {
 	return file_api_conductor_v1_conductor_proto_rawDescData
 }
 
-var file_api_conductor_v1_conductor_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_api_conductor_v1_conductor_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_api_conductor_v1_conductor_proto_goTypes = []any{
 	(*Empty)(nil),                  // 0: leasehold.conductor.v1.Empty
 	(*ResourceName)(nil),           // 1: leasehold.conductor.v1.ResourceName
 	(*Size)(nil),                   // 2: leasehold.conductor.v1.Size
 	(*Fault)(nil),                  // 3: leasehold.conductor.v1.Fault
 	(*Instance)(nil),               // 4: leasehold.conductor.v1.Instance
-	(*Step)(nil),                   // 5: leasehold.conductor.v1.Step
-	(*Attempt)(nil),                // 6: leasehold.conductor.v1.Attempt
-	(*Progress)(nil),               // 7: leasehold.conductor.v1.Progress
-	(*Wait)(nil),                   // 8: leasehold.conductor.v1.Wait
-	(*Task)(nil),                   // 9: leasehold.conductor.v1.Task
-	(*InstanceTask)(nil),           // 10: leasehold.conductor.v1.InstanceTask
-	(*CreateInstanceRequest)(nil),  // 11: leasehold.conductor.v1.CreateInstanceRequest
-	(*UpdateInstanceRequest)(nil),  // 12: leasehold.conductor.v1.UpdateInstanceRequest
-	(*GetRequest)(nil),             // 13: leasehold.conductor.v1.GetRequest
-	(*DeleteRequest)(nil),          // 14: leasehold.conductor.v1.DeleteRequest
-	(*ListRequest)(nil),            // 15: leasehold.conductor.v1.ListRequest
-	(*ListInstancesRequest)(nil),   // 16: leasehold.conductor.v1.ListInstancesRequest
-	(*ListInstancesResponse)(nil),  // 17: leasehold.conductor.v1.ListInstancesResponse
-	(*VerbRequest)(nil),            // 18: leasehold.conductor.v1.VerbRequest
-	(*StopRequest)(nil),            // 19: leasehold.conductor.v1.StopRequest
-	(*RebootRequest)(nil),          // 20: leasehold.conductor.v1.RebootRequest
-	(*ImageVerbRequest)(nil),       // 21: leasehold.conductor.v1.ImageVerbRequest
-	(*SnapshotRequest)(nil),        // 22: leasehold.conductor.v1.SnapshotRequest
-	(*MoveRequest)(nil),            // 23: leasehold.conductor.v1.MoveRequest
-	(*AttachRequest)(nil),          // 24: leasehold.conductor.v1.AttachRequest
-	(*SetPasswordRequest)(nil),     // 25: leasehold.conductor.v1.SetPasswordRequest
-	(*Action)(nil),                 // 26: leasehold.conductor.v1.Action
-	(*ListActionsResponse)(nil),    // 27: leasehold.conductor.v1.ListActionsResponse
-	(*Fact)(nil),                   // 28: leasehold.conductor.v1.Fact
-	(*Explanation)(nil),            // 29: leasehold.conductor.v1.Explanation
-	(*ListTasksRequest)(nil),       // 30: leasehold.conductor.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),      // 31: leasehold.conductor.v1.ListTasksResponse
-	(*GetInstanceTaskRequest)(nil), // 32: leasehold.conductor.v1.GetInstanceTaskRequest
-	(*CancelTaskRequest)(nil),      // 33: leasehold.conductor.v1.CancelTaskRequest
-	(*WaitTaskRequest)(nil),        // 34: leasehold.conductor.v1.WaitTaskRequest
-	(*Image)(nil),                  // 35: leasehold.conductor.v1.Image
-	(*CreateImageRequest)(nil),     // 36: leasehold.conductor.v1.CreateImageRequest
-	(*ListImagesResponse)(nil),     // 37: leasehold.conductor.v1.ListImagesResponse
-	(*Flavor)(nil),                 // 38: leasehold.conductor.v1.Flavor
-	(*CreateFlavorRequest)(nil),    // 39: leasehold.conductor.v1.CreateFlavorRequest
-	(*ListFlavorsResponse)(nil),    // 40: leasehold.conductor.v1.ListFlavorsResponse
-	(*Host)(nil),                   // 41: leasehold.conductor.v1.Host
-	(*HostVerbRequest)(nil),        // 42: leasehold.conductor.v1.HostVerbRequest
-	(*ListHostsResponse)(nil),      // 43: leasehold.conductor.v1.ListHostsResponse
-	(*Lock)(nil),                   // 44: leasehold.conductor.v1.Lock
-	(*ListLocksResponse)(nil),      // 45: leasehold.conductor.v1.ListLocksResponse
-	(*ConductorInfo)(nil),          // 46: leasehold.conductor.v1.ConductorInfo
-	(*ListConductorsResponse)(nil), // 47: leasehold.conductor.v1.ListConductorsResponse
-	(*FSM)(nil),                    // 48: leasehold.conductor.v1.FSM
-	(*ActionRow)(nil),              // 49: leasehold.conductor.v1.ActionRow
-	(*RecoveryRow)(nil),            // 50: leasehold.conductor.v1.RecoveryRow
-	(*Violation)(nil),              // 51: leasehold.conductor.v1.Violation
-	(*CheckResponse)(nil),          // 52: leasehold.conductor.v1.CheckResponse
-	(*EventsRequest)(nil),          // 53: leasehold.conductor.v1.EventsRequest
-	(*Event)(nil),                  // 54: leasehold.conductor.v1.Event
-	(*ConsoleInput)(nil),           // 55: leasehold.conductor.v1.ConsoleInput
-	(*ConsoleOutput)(nil),          // 56: leasehold.conductor.v1.ConsoleOutput
-	nil,                            // 57: leasehold.conductor.v1.Instance.MetadataEntry
-	nil,                            // 58: leasehold.conductor.v1.CreateInstanceRequest.MetadataEntry
-	nil,                            // 59: leasehold.conductor.v1.UpdateInstanceRequest.MetadataEntry
-	nil,                            // 60: leasehold.conductor.v1.Fact.ValuesEntry
-	(*timestamppb.Timestamp)(nil),  // 61: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 62: google.protobuf.Duration
+	(*Rescue)(nil),                 // 5: leasehold.conductor.v1.Rescue
+	(*VCPU)(nil),                   // 6: leasehold.conductor.v1.VCPU
+	(*Usage)(nil),                  // 7: leasehold.conductor.v1.Usage
+	(*Step)(nil),                   // 8: leasehold.conductor.v1.Step
+	(*Attempt)(nil),                // 9: leasehold.conductor.v1.Attempt
+	(*Progress)(nil),               // 10: leasehold.conductor.v1.Progress
+	(*Wait)(nil),                   // 11: leasehold.conductor.v1.Wait
+	(*Task)(nil),                   // 12: leasehold.conductor.v1.Task
+	(*InstanceTask)(nil),           // 13: leasehold.conductor.v1.InstanceTask
+	(*CreateInstanceRequest)(nil),  // 14: leasehold.conductor.v1.CreateInstanceRequest
+	(*UpdateInstanceRequest)(nil),  // 15: leasehold.conductor.v1.UpdateInstanceRequest
+	(*GetRequest)(nil),             // 16: leasehold.conductor.v1.GetRequest
+	(*DeleteRequest)(nil),          // 17: leasehold.conductor.v1.DeleteRequest
+	(*ListRequest)(nil),            // 18: leasehold.conductor.v1.ListRequest
+	(*ListInstancesRequest)(nil),   // 19: leasehold.conductor.v1.ListInstancesRequest
+	(*ListInstancesResponse)(nil),  // 20: leasehold.conductor.v1.ListInstancesResponse
+	(*VerbRequest)(nil),            // 21: leasehold.conductor.v1.VerbRequest
+	(*StopRequest)(nil),            // 22: leasehold.conductor.v1.StopRequest
+	(*RebootRequest)(nil),          // 23: leasehold.conductor.v1.RebootRequest
+	(*ImageVerbRequest)(nil),       // 24: leasehold.conductor.v1.ImageVerbRequest
+	(*SnapshotRequest)(nil),        // 25: leasehold.conductor.v1.SnapshotRequest
+	(*MoveRequest)(nil),            // 26: leasehold.conductor.v1.MoveRequest
+	(*AttachRequest)(nil),          // 27: leasehold.conductor.v1.AttachRequest
+	(*SetPasswordRequest)(nil),     // 28: leasehold.conductor.v1.SetPasswordRequest
+	(*Action)(nil),                 // 29: leasehold.conductor.v1.Action
+	(*ListActionsResponse)(nil),    // 30: leasehold.conductor.v1.ListActionsResponse
+	(*Fact)(nil),                   // 31: leasehold.conductor.v1.Fact
+	(*Explanation)(nil),            // 32: leasehold.conductor.v1.Explanation
+	(*ListTasksRequest)(nil),       // 33: leasehold.conductor.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),      // 34: leasehold.conductor.v1.ListTasksResponse
+	(*GetInstanceTaskRequest)(nil), // 35: leasehold.conductor.v1.GetInstanceTaskRequest
+	(*CancelTaskRequest)(nil),      // 36: leasehold.conductor.v1.CancelTaskRequest
+	(*WaitTaskRequest)(nil),        // 37: leasehold.conductor.v1.WaitTaskRequest
+	(*Image)(nil),                  // 38: leasehold.conductor.v1.Image
+	(*CreateImageRequest)(nil),     // 39: leasehold.conductor.v1.CreateImageRequest
+	(*ListImagesResponse)(nil),     // 40: leasehold.conductor.v1.ListImagesResponse
+	(*Flavor)(nil),                 // 41: leasehold.conductor.v1.Flavor
+	(*CreateFlavorRequest)(nil),    // 42: leasehold.conductor.v1.CreateFlavorRequest
+	(*ListFlavorsResponse)(nil),    // 43: leasehold.conductor.v1.ListFlavorsResponse
+	(*Host)(nil),                   // 44: leasehold.conductor.v1.Host
+	(*Signature)(nil),              // 45: leasehold.conductor.v1.Signature
+	(*HostVerbRequest)(nil),        // 46: leasehold.conductor.v1.HostVerbRequest
+	(*ConfirmFencedRequest)(nil),   // 47: leasehold.conductor.v1.ConfirmFencedRequest
+	(*ListHostsResponse)(nil),      // 48: leasehold.conductor.v1.ListHostsResponse
+	(*Lock)(nil),                   // 49: leasehold.conductor.v1.Lock
+	(*ListLocksResponse)(nil),      // 50: leasehold.conductor.v1.ListLocksResponse
+	(*ConductorInfo)(nil),          // 51: leasehold.conductor.v1.ConductorInfo
+	(*ListConductorsResponse)(nil), // 52: leasehold.conductor.v1.ListConductorsResponse
+	(*FSM)(nil),                    // 53: leasehold.conductor.v1.FSM
+	(*ActionRow)(nil),              // 54: leasehold.conductor.v1.ActionRow
+	(*PowerRow)(nil),               // 55: leasehold.conductor.v1.PowerRow
+	(*RestartRow)(nil),             // 56: leasehold.conductor.v1.RestartRow
+	(*RecoveryRow)(nil),            // 57: leasehold.conductor.v1.RecoveryRow
+	(*Violation)(nil),              // 58: leasehold.conductor.v1.Violation
+	(*CheckResponse)(nil),          // 59: leasehold.conductor.v1.CheckResponse
+	(*EventsRequest)(nil),          // 60: leasehold.conductor.v1.EventsRequest
+	(*Event)(nil),                  // 61: leasehold.conductor.v1.Event
+	(*ConsoleInput)(nil),           // 62: leasehold.conductor.v1.ConsoleInput
+	(*ConsoleOutput)(nil),          // 63: leasehold.conductor.v1.ConsoleOutput
+	nil,                            // 64: leasehold.conductor.v1.Instance.MetadataEntry
+	nil,                            // 65: leasehold.conductor.v1.CreateInstanceRequest.MetadataEntry
+	nil,                            // 66: leasehold.conductor.v1.UpdateInstanceRequest.MetadataEntry
+	nil,                            // 67: leasehold.conductor.v1.Fact.ValuesEntry
+	(*timestamppb.Timestamp)(nil),  // 68: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 69: google.protobuf.Duration
 }
 var file_api_conductor_v1_conductor_proto_depIdxs = []int32{
-	61,  // 0: leasehold.conductor.v1.Fault.since:type_name -> google.protobuf.Timestamp
+	68,  // 0: leasehold.conductor.v1.Fault.since:type_name -> google.protobuf.Timestamp
 	2,   // 1: leasehold.conductor.v1.Instance.size:type_name -> leasehold.conductor.v1.Size
-	57,  // 2: leasehold.conductor.v1.Instance.metadata:type_name -> leasehold.conductor.v1.Instance.MetadataEntry
+	64,  // 2: leasehold.conductor.v1.Instance.metadata:type_name -> leasehold.conductor.v1.Instance.MetadataEntry
 	3,   // 3: leasehold.conductor.v1.Instance.error:type_name -> leasehold.conductor.v1.Fault
-	61,  // 4: leasehold.conductor.v1.Instance.created_at:type_name -> google.protobuf.Timestamp
-	61,  // 5: leasehold.conductor.v1.Instance.updated_at:type_name -> google.protobuf.Timestamp
-	61,  // 6: leasehold.conductor.v1.Instance.since:type_name -> google.protobuf.Timestamp
-	61,  // 7: leasehold.conductor.v1.Instance.observed_at:type_name -> google.protobuf.Timestamp
-	61,  // 8: leasehold.conductor.v1.Step.started_at:type_name -> google.protobuf.Timestamp
-	61,  // 9: leasehold.conductor.v1.Step.ended_at:type_name -> google.protobuf.Timestamp
-	61,  // 10: leasehold.conductor.v1.Attempt.since:type_name -> google.protobuf.Timestamp
-	61,  // 11: leasehold.conductor.v1.Progress.at:type_name -> google.protobuf.Timestamp
-	1,   // 12: leasehold.conductor.v1.Wait.on:type_name -> leasehold.conductor.v1.ResourceName
-	61,  // 13: leasehold.conductor.v1.Wait.since:type_name -> google.protobuf.Timestamp
-	61,  // 14: leasehold.conductor.v1.Wait.retry_at:type_name -> google.protobuf.Timestamp
-	1,   // 15: leasehold.conductor.v1.Task.resources:type_name -> leasehold.conductor.v1.ResourceName
-	5,   // 16: leasehold.conductor.v1.Task.steps:type_name -> leasehold.conductor.v1.Step
-	6,   // 17: leasehold.conductor.v1.Task.attempts:type_name -> leasehold.conductor.v1.Attempt
-	7,   // 18: leasehold.conductor.v1.Task.progress:type_name -> leasehold.conductor.v1.Progress
-	8,   // 19: leasehold.conductor.v1.Task.waiting:type_name -> leasehold.conductor.v1.Wait
-	3,   // 20: leasehold.conductor.v1.Task.error:type_name -> leasehold.conductor.v1.Fault
-	61,  // 21: leasehold.conductor.v1.Task.created_at:type_name -> google.protobuf.Timestamp
-	61,  // 22: leasehold.conductor.v1.Task.updated_at:type_name -> google.protobuf.Timestamp
-	61,  // 23: leasehold.conductor.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
-	4,   // 24: leasehold.conductor.v1.InstanceTask.instance:type_name -> leasehold.conductor.v1.Instance
-	9,   // 25: leasehold.conductor.v1.InstanceTask.task:type_name -> leasehold.conductor.v1.Task
-	58,  // 26: leasehold.conductor.v1.CreateInstanceRequest.metadata:type_name -> leasehold.conductor.v1.CreateInstanceRequest.MetadataEntry
-	59,  // 27: leasehold.conductor.v1.UpdateInstanceRequest.metadata:type_name -> leasehold.conductor.v1.UpdateInstanceRequest.MetadataEntry
-	4,   // 28: leasehold.conductor.v1.ListInstancesResponse.instances:type_name -> leasehold.conductor.v1.Instance
-	62,  // 29: leasehold.conductor.v1.StopRequest.timeout:type_name -> google.protobuf.Duration
-	26,  // 30: leasehold.conductor.v1.ListActionsResponse.actions:type_name -> leasehold.conductor.v1.Action
-	60,  // 31: leasehold.conductor.v1.Fact.values:type_name -> leasehold.conductor.v1.Fact.ValuesEntry
-	28,  // 32: leasehold.conductor.v1.Explanation.facts:type_name -> leasehold.conductor.v1.Fact
-	9,   // 33: leasehold.conductor.v1.ListTasksResponse.tasks:type_name -> leasehold.conductor.v1.Task
-	62,  // 34: leasehold.conductor.v1.WaitTaskRequest.timeout:type_name -> google.protobuf.Duration
-	61,  // 35: leasehold.conductor.v1.Image.created_at:type_name -> google.protobuf.Timestamp
-	61,  // 36: leasehold.conductor.v1.Image.updated_at:type_name -> google.protobuf.Timestamp
-	35,  // 37: leasehold.conductor.v1.ListImagesResponse.images:type_name -> leasehold.conductor.v1.Image
-	61,  // 38: leasehold.conductor.v1.Flavor.created_at:type_name -> google.protobuf.Timestamp
-	61,  // 39: leasehold.conductor.v1.Flavor.updated_at:type_name -> google.protobuf.Timestamp
-	38,  // 40: leasehold.conductor.v1.ListFlavorsResponse.flavors:type_name -> leasehold.conductor.v1.Flavor
-	2,   // 41: leasehold.conductor.v1.Host.capacity:type_name -> leasehold.conductor.v1.Size
-	2,   // 42: leasehold.conductor.v1.Host.allocated:type_name -> leasehold.conductor.v1.Size
-	61,  // 43: leasehold.conductor.v1.Host.since:type_name -> google.protobuf.Timestamp
-	61,  // 44: leasehold.conductor.v1.Host.created_at:type_name -> google.protobuf.Timestamp
-	61,  // 45: leasehold.conductor.v1.Host.updated_at:type_name -> google.protobuf.Timestamp
-	41,  // 46: leasehold.conductor.v1.ListHostsResponse.hosts:type_name -> leasehold.conductor.v1.Host
-	61,  // 47: leasehold.conductor.v1.Lock.since:type_name -> google.protobuf.Timestamp
-	44,  // 48: leasehold.conductor.v1.ListLocksResponse.locks:type_name -> leasehold.conductor.v1.Lock
-	61,  // 49: leasehold.conductor.v1.ConductorInfo.started:type_name -> google.protobuf.Timestamp
-	46,  // 50: leasehold.conductor.v1.ListConductorsResponse.conductors:type_name -> leasehold.conductor.v1.ConductorInfo
-	49,  // 51: leasehold.conductor.v1.FSM.actions:type_name -> leasehold.conductor.v1.ActionRow
-	50,  // 52: leasehold.conductor.v1.FSM.recovery:type_name -> leasehold.conductor.v1.RecoveryRow
-	51,  // 53: leasehold.conductor.v1.CheckResponse.violations:type_name -> leasehold.conductor.v1.Violation
-	61,  // 54: leasehold.conductor.v1.Event.at:type_name -> google.protobuf.Timestamp
-	11,  // 55: leasehold.conductor.v1.Conductor.CreateInstance:input_type -> leasehold.conductor.v1.CreateInstanceRequest
-	16,  // 56: leasehold.conductor.v1.Conductor.ListInstances:input_type -> leasehold.conductor.v1.ListInstancesRequest
-	13,  // 57: leasehold.conductor.v1.Conductor.GetInstance:input_type -> leasehold.conductor.v1.GetRequest
-	12,  // 58: leasehold.conductor.v1.Conductor.UpdateInstance:input_type -> leasehold.conductor.v1.UpdateInstanceRequest
-	14,  // 59: leasehold.conductor.v1.Conductor.DeleteInstance:input_type -> leasehold.conductor.v1.DeleteRequest
-	18,  // 60: leasehold.conductor.v1.Conductor.StartInstance:input_type -> leasehold.conductor.v1.VerbRequest
-	19,  // 61: leasehold.conductor.v1.Conductor.StopInstance:input_type -> leasehold.conductor.v1.StopRequest
-	20,  // 62: leasehold.conductor.v1.Conductor.RebootInstance:input_type -> leasehold.conductor.v1.RebootRequest
-	18,  // 63: leasehold.conductor.v1.Conductor.PauseInstance:input_type -> leasehold.conductor.v1.VerbRequest
-	18,  // 64: leasehold.conductor.v1.Conductor.UnpauseInstance:input_type -> leasehold.conductor.v1.VerbRequest
-	18,  // 65: leasehold.conductor.v1.Conductor.SuspendInstance:input_type -> leasehold.conductor.v1.VerbRequest
-	18,  // 66: leasehold.conductor.v1.Conductor.ResumeInstance:input_type -> leasehold.conductor.v1.VerbRequest
-	21,  // 67: leasehold.conductor.v1.Conductor.RescueInstance:input_type -> leasehold.conductor.v1.ImageVerbRequest
-	18,  // 68: leasehold.conductor.v1.Conductor.UnrescueInstance:input_type -> leasehold.conductor.v1.VerbRequest
-	21,  // 69: leasehold.conductor.v1.Conductor.RebuildInstance:input_type -> leasehold.conductor.v1.ImageVerbRequest
-	22,  // 70: leasehold.conductor.v1.Conductor.SnapshotInstance:input_type -> leasehold.conductor.v1.SnapshotRequest
-	23,  // 71: leasehold.conductor.v1.Conductor.MoveInstance:input_type -> leasehold.conductor.v1.MoveRequest
-	24,  // 72: leasehold.conductor.v1.Conductor.AttachVolumeInstance:input_type -> leasehold.conductor.v1.AttachRequest
-	24,  // 73: leasehold.conductor.v1.Conductor.DetachVolumeInstance:input_type -> leasehold.conductor.v1.AttachRequest
-	24,  // 74: leasehold.conductor.v1.Conductor.AttachPortInstance:input_type -> leasehold.conductor.v1.AttachRequest
-	24,  // 75: leasehold.conductor.v1.Conductor.DetachPortInstance:input_type -> leasehold.conductor.v1.AttachRequest
-	25,  // 76: leasehold.conductor.v1.Conductor.SetPasswordInstance:input_type -> leasehold.conductor.v1.SetPasswordRequest
-	13,  // 77: leasehold.conductor.v1.Conductor.ListActions:input_type -> leasehold.conductor.v1.GetRequest
-	13,  // 78: leasehold.conductor.v1.Conductor.ExplainInstance:input_type -> leasehold.conductor.v1.GetRequest
-	30,  // 79: leasehold.conductor.v1.Conductor.ListInstanceTasks:input_type -> leasehold.conductor.v1.ListTasksRequest
-	32,  // 80: leasehold.conductor.v1.Conductor.GetInstanceTask:input_type -> leasehold.conductor.v1.GetInstanceTaskRequest
-	30,  // 81: leasehold.conductor.v1.Conductor.ListTasks:input_type -> leasehold.conductor.v1.ListTasksRequest
-	13,  // 82: leasehold.conductor.v1.Conductor.GetTask:input_type -> leasehold.conductor.v1.GetRequest
-	33,  // 83: leasehold.conductor.v1.Conductor.CancelTask:input_type -> leasehold.conductor.v1.CancelTaskRequest
-	34,  // 84: leasehold.conductor.v1.Conductor.WaitTask:input_type -> leasehold.conductor.v1.WaitTaskRequest
-	36,  // 85: leasehold.conductor.v1.Conductor.CreateImage:input_type -> leasehold.conductor.v1.CreateImageRequest
-	15,  // 86: leasehold.conductor.v1.Conductor.ListImages:input_type -> leasehold.conductor.v1.ListRequest
-	13,  // 87: leasehold.conductor.v1.Conductor.GetImage:input_type -> leasehold.conductor.v1.GetRequest
-	14,  // 88: leasehold.conductor.v1.Conductor.DeleteImage:input_type -> leasehold.conductor.v1.DeleteRequest
-	39,  // 89: leasehold.conductor.v1.Conductor.CreateFlavor:input_type -> leasehold.conductor.v1.CreateFlavorRequest
-	15,  // 90: leasehold.conductor.v1.Conductor.ListFlavors:input_type -> leasehold.conductor.v1.ListRequest
-	13,  // 91: leasehold.conductor.v1.Conductor.GetFlavor:input_type -> leasehold.conductor.v1.GetRequest
-	14,  // 92: leasehold.conductor.v1.Conductor.DeleteFlavor:input_type -> leasehold.conductor.v1.DeleteRequest
-	15,  // 93: leasehold.conductor.v1.Conductor.ListHosts:input_type -> leasehold.conductor.v1.ListRequest
-	13,  // 94: leasehold.conductor.v1.Conductor.GetHost:input_type -> leasehold.conductor.v1.GetRequest
-	42,  // 95: leasehold.conductor.v1.Conductor.EnableHost:input_type -> leasehold.conductor.v1.HostVerbRequest
-	42,  // 96: leasehold.conductor.v1.Conductor.DisableHost:input_type -> leasehold.conductor.v1.HostVerbRequest
-	42,  // 97: leasehold.conductor.v1.Conductor.DrainHost:input_type -> leasehold.conductor.v1.HostVerbRequest
-	42,  // 98: leasehold.conductor.v1.Conductor.ConfirmFencedHost:input_type -> leasehold.conductor.v1.HostVerbRequest
-	14,  // 99: leasehold.conductor.v1.Conductor.DeleteHost:input_type -> leasehold.conductor.v1.DeleteRequest
-	15,  // 100: leasehold.conductor.v1.Conductor.ListLocks:input_type -> leasehold.conductor.v1.ListRequest
-	15,  // 101: leasehold.conductor.v1.Conductor.ListConductors:input_type -> leasehold.conductor.v1.ListRequest
-	15,  // 102: leasehold.conductor.v1.Conductor.GetFSM:input_type -> leasehold.conductor.v1.ListRequest
-	15,  // 103: leasehold.conductor.v1.Conductor.Check:input_type -> leasehold.conductor.v1.ListRequest
-	13,  // 104: leasehold.conductor.v1.Streams.WatchTask:input_type -> leasehold.conductor.v1.GetRequest
-	53,  // 105: leasehold.conductor.v1.Streams.Events:input_type -> leasehold.conductor.v1.EventsRequest
-	55,  // 106: leasehold.conductor.v1.Streams.Console:input_type -> leasehold.conductor.v1.ConsoleInput
-	10,  // 107: leasehold.conductor.v1.Conductor.CreateInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	17,  // 108: leasehold.conductor.v1.Conductor.ListInstances:output_type -> leasehold.conductor.v1.ListInstancesResponse
-	4,   // 109: leasehold.conductor.v1.Conductor.GetInstance:output_type -> leasehold.conductor.v1.Instance
-	4,   // 110: leasehold.conductor.v1.Conductor.UpdateInstance:output_type -> leasehold.conductor.v1.Instance
-	10,  // 111: leasehold.conductor.v1.Conductor.DeleteInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 112: leasehold.conductor.v1.Conductor.StartInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 113: leasehold.conductor.v1.Conductor.StopInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 114: leasehold.conductor.v1.Conductor.RebootInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 115: leasehold.conductor.v1.Conductor.PauseInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 116: leasehold.conductor.v1.Conductor.UnpauseInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 117: leasehold.conductor.v1.Conductor.SuspendInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 118: leasehold.conductor.v1.Conductor.ResumeInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 119: leasehold.conductor.v1.Conductor.RescueInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 120: leasehold.conductor.v1.Conductor.UnrescueInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 121: leasehold.conductor.v1.Conductor.RebuildInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 122: leasehold.conductor.v1.Conductor.SnapshotInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 123: leasehold.conductor.v1.Conductor.MoveInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 124: leasehold.conductor.v1.Conductor.AttachVolumeInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 125: leasehold.conductor.v1.Conductor.DetachVolumeInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 126: leasehold.conductor.v1.Conductor.AttachPortInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 127: leasehold.conductor.v1.Conductor.DetachPortInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	10,  // 128: leasehold.conductor.v1.Conductor.SetPasswordInstance:output_type -> leasehold.conductor.v1.InstanceTask
-	27,  // 129: leasehold.conductor.v1.Conductor.ListActions:output_type -> leasehold.conductor.v1.ListActionsResponse
-	29,  // 130: leasehold.conductor.v1.Conductor.ExplainInstance:output_type -> leasehold.conductor.v1.Explanation
-	31,  // 131: leasehold.conductor.v1.Conductor.ListInstanceTasks:output_type -> leasehold.conductor.v1.ListTasksResponse
-	9,   // 132: leasehold.conductor.v1.Conductor.GetInstanceTask:output_type -> leasehold.conductor.v1.Task
-	31,  // 133: leasehold.conductor.v1.Conductor.ListTasks:output_type -> leasehold.conductor.v1.ListTasksResponse
-	9,   // 134: leasehold.conductor.v1.Conductor.GetTask:output_type -> leasehold.conductor.v1.Task
-	9,   // 135: leasehold.conductor.v1.Conductor.CancelTask:output_type -> leasehold.conductor.v1.Task
-	9,   // 136: leasehold.conductor.v1.Conductor.WaitTask:output_type -> leasehold.conductor.v1.Task
-	35,  // 137: leasehold.conductor.v1.Conductor.CreateImage:output_type -> leasehold.conductor.v1.Image
-	37,  // 138: leasehold.conductor.v1.Conductor.ListImages:output_type -> leasehold.conductor.v1.ListImagesResponse
-	35,  // 139: leasehold.conductor.v1.Conductor.GetImage:output_type -> leasehold.conductor.v1.Image
-	0,   // 140: leasehold.conductor.v1.Conductor.DeleteImage:output_type -> leasehold.conductor.v1.Empty
-	38,  // 141: leasehold.conductor.v1.Conductor.CreateFlavor:output_type -> leasehold.conductor.v1.Flavor
-	40,  // 142: leasehold.conductor.v1.Conductor.ListFlavors:output_type -> leasehold.conductor.v1.ListFlavorsResponse
-	38,  // 143: leasehold.conductor.v1.Conductor.GetFlavor:output_type -> leasehold.conductor.v1.Flavor
-	0,   // 144: leasehold.conductor.v1.Conductor.DeleteFlavor:output_type -> leasehold.conductor.v1.Empty
-	43,  // 145: leasehold.conductor.v1.Conductor.ListHosts:output_type -> leasehold.conductor.v1.ListHostsResponse
-	41,  // 146: leasehold.conductor.v1.Conductor.GetHost:output_type -> leasehold.conductor.v1.Host
-	41,  // 147: leasehold.conductor.v1.Conductor.EnableHost:output_type -> leasehold.conductor.v1.Host
-	41,  // 148: leasehold.conductor.v1.Conductor.DisableHost:output_type -> leasehold.conductor.v1.Host
-	41,  // 149: leasehold.conductor.v1.Conductor.DrainHost:output_type -> leasehold.conductor.v1.Host
-	41,  // 150: leasehold.conductor.v1.Conductor.ConfirmFencedHost:output_type -> leasehold.conductor.v1.Host
-	0,   // 151: leasehold.conductor.v1.Conductor.DeleteHost:output_type -> leasehold.conductor.v1.Empty
-	45,  // 152: leasehold.conductor.v1.Conductor.ListLocks:output_type -> leasehold.conductor.v1.ListLocksResponse
-	47,  // 153: leasehold.conductor.v1.Conductor.ListConductors:output_type -> leasehold.conductor.v1.ListConductorsResponse
-	48,  // 154: leasehold.conductor.v1.Conductor.GetFSM:output_type -> leasehold.conductor.v1.FSM
-	52,  // 155: leasehold.conductor.v1.Conductor.Check:output_type -> leasehold.conductor.v1.CheckResponse
-	9,   // 156: leasehold.conductor.v1.Streams.WatchTask:output_type -> leasehold.conductor.v1.Task
-	54,  // 157: leasehold.conductor.v1.Streams.Events:output_type -> leasehold.conductor.v1.Event
-	56,  // 158: leasehold.conductor.v1.Streams.Console:output_type -> leasehold.conductor.v1.ConsoleOutput
-	107, // [107:159] is the sub-list for method output_type
-	55,  // [55:107] is the sub-list for method input_type
-	55,  // [55:55] is the sub-list for extension type_name
-	55,  // [55:55] is the sub-list for extension extendee
-	0,   // [0:55] is the sub-list for field type_name
+	68,  // 4: leasehold.conductor.v1.Instance.created_at:type_name -> google.protobuf.Timestamp
+	68,  // 5: leasehold.conductor.v1.Instance.updated_at:type_name -> google.protobuf.Timestamp
+	68,  // 6: leasehold.conductor.v1.Instance.since:type_name -> google.protobuf.Timestamp
+	68,  // 7: leasehold.conductor.v1.Instance.observed_at:type_name -> google.protobuf.Timestamp
+	5,   // 8: leasehold.conductor.v1.Instance.rescue:type_name -> leasehold.conductor.v1.Rescue
+	68,  // 9: leasehold.conductor.v1.Instance.host_down_since:type_name -> google.protobuf.Timestamp
+	68,  // 10: leasehold.conductor.v1.Rescue.since:type_name -> google.protobuf.Timestamp
+	69,  // 11: leasehold.conductor.v1.VCPU.run:type_name -> google.protobuf.Duration
+	69,  // 12: leasehold.conductor.v1.VCPU.wait:type_name -> google.protobuf.Duration
+	6,   // 13: leasehold.conductor.v1.Usage.vcpus:type_name -> leasehold.conductor.v1.VCPU
+	68,  // 14: leasehold.conductor.v1.Step.started_at:type_name -> google.protobuf.Timestamp
+	68,  // 15: leasehold.conductor.v1.Step.ended_at:type_name -> google.protobuf.Timestamp
+	68,  // 16: leasehold.conductor.v1.Attempt.since:type_name -> google.protobuf.Timestamp
+	68,  // 17: leasehold.conductor.v1.Progress.at:type_name -> google.protobuf.Timestamp
+	1,   // 18: leasehold.conductor.v1.Wait.on:type_name -> leasehold.conductor.v1.ResourceName
+	68,  // 19: leasehold.conductor.v1.Wait.since:type_name -> google.protobuf.Timestamp
+	68,  // 20: leasehold.conductor.v1.Wait.retry_at:type_name -> google.protobuf.Timestamp
+	1,   // 21: leasehold.conductor.v1.Task.resources:type_name -> leasehold.conductor.v1.ResourceName
+	8,   // 22: leasehold.conductor.v1.Task.steps:type_name -> leasehold.conductor.v1.Step
+	9,   // 23: leasehold.conductor.v1.Task.attempts:type_name -> leasehold.conductor.v1.Attempt
+	10,  // 24: leasehold.conductor.v1.Task.progress:type_name -> leasehold.conductor.v1.Progress
+	11,  // 25: leasehold.conductor.v1.Task.waiting:type_name -> leasehold.conductor.v1.Wait
+	3,   // 26: leasehold.conductor.v1.Task.error:type_name -> leasehold.conductor.v1.Fault
+	68,  // 27: leasehold.conductor.v1.Task.created_at:type_name -> google.protobuf.Timestamp
+	68,  // 28: leasehold.conductor.v1.Task.updated_at:type_name -> google.protobuf.Timestamp
+	68,  // 29: leasehold.conductor.v1.Task.ended_at:type_name -> google.protobuf.Timestamp
+	4,   // 30: leasehold.conductor.v1.InstanceTask.instance:type_name -> leasehold.conductor.v1.Instance
+	12,  // 31: leasehold.conductor.v1.InstanceTask.task:type_name -> leasehold.conductor.v1.Task
+	38,  // 32: leasehold.conductor.v1.InstanceTask.image:type_name -> leasehold.conductor.v1.Image
+	65,  // 33: leasehold.conductor.v1.CreateInstanceRequest.metadata:type_name -> leasehold.conductor.v1.CreateInstanceRequest.MetadataEntry
+	66,  // 34: leasehold.conductor.v1.UpdateInstanceRequest.metadata:type_name -> leasehold.conductor.v1.UpdateInstanceRequest.MetadataEntry
+	4,   // 35: leasehold.conductor.v1.ListInstancesResponse.instances:type_name -> leasehold.conductor.v1.Instance
+	69,  // 36: leasehold.conductor.v1.StopRequest.timeout:type_name -> google.protobuf.Duration
+	29,  // 37: leasehold.conductor.v1.ListActionsResponse.actions:type_name -> leasehold.conductor.v1.Action
+	67,  // 38: leasehold.conductor.v1.Fact.values:type_name -> leasehold.conductor.v1.Fact.ValuesEntry
+	31,  // 39: leasehold.conductor.v1.Explanation.facts:type_name -> leasehold.conductor.v1.Fact
+	12,  // 40: leasehold.conductor.v1.ListTasksResponse.tasks:type_name -> leasehold.conductor.v1.Task
+	69,  // 41: leasehold.conductor.v1.WaitTaskRequest.timeout:type_name -> google.protobuf.Duration
+	68,  // 42: leasehold.conductor.v1.Image.created_at:type_name -> google.protobuf.Timestamp
+	68,  // 43: leasehold.conductor.v1.Image.updated_at:type_name -> google.protobuf.Timestamp
+	38,  // 44: leasehold.conductor.v1.ListImagesResponse.images:type_name -> leasehold.conductor.v1.Image
+	68,  // 45: leasehold.conductor.v1.Flavor.created_at:type_name -> google.protobuf.Timestamp
+	68,  // 46: leasehold.conductor.v1.Flavor.updated_at:type_name -> google.protobuf.Timestamp
+	41,  // 47: leasehold.conductor.v1.ListFlavorsResponse.flavors:type_name -> leasehold.conductor.v1.Flavor
+	2,   // 48: leasehold.conductor.v1.Host.capacity:type_name -> leasehold.conductor.v1.Size
+	2,   // 49: leasehold.conductor.v1.Host.allocated:type_name -> leasehold.conductor.v1.Size
+	68,  // 50: leasehold.conductor.v1.Host.since:type_name -> google.protobuf.Timestamp
+	68,  // 51: leasehold.conductor.v1.Host.created_at:type_name -> google.protobuf.Timestamp
+	68,  // 52: leasehold.conductor.v1.Host.updated_at:type_name -> google.protobuf.Timestamp
+	45,  // 53: leasehold.conductor.v1.Host.fenced:type_name -> leasehold.conductor.v1.Signature
+	68,  // 54: leasehold.conductor.v1.Signature.at:type_name -> google.protobuf.Timestamp
+	44,  // 55: leasehold.conductor.v1.ListHostsResponse.hosts:type_name -> leasehold.conductor.v1.Host
+	68,  // 56: leasehold.conductor.v1.Lock.since:type_name -> google.protobuf.Timestamp
+	49,  // 57: leasehold.conductor.v1.ListLocksResponse.locks:type_name -> leasehold.conductor.v1.Lock
+	68,  // 58: leasehold.conductor.v1.ConductorInfo.started:type_name -> google.protobuf.Timestamp
+	51,  // 59: leasehold.conductor.v1.ListConductorsResponse.conductors:type_name -> leasehold.conductor.v1.ConductorInfo
+	54,  // 60: leasehold.conductor.v1.FSM.actions:type_name -> leasehold.conductor.v1.ActionRow
+	57,  // 61: leasehold.conductor.v1.FSM.recovery:type_name -> leasehold.conductor.v1.RecoveryRow
+	55,  // 62: leasehold.conductor.v1.FSM.power:type_name -> leasehold.conductor.v1.PowerRow
+	56,  // 63: leasehold.conductor.v1.FSM.restart:type_name -> leasehold.conductor.v1.RestartRow
+	58,  // 64: leasehold.conductor.v1.CheckResponse.violations:type_name -> leasehold.conductor.v1.Violation
+	68,  // 65: leasehold.conductor.v1.Event.at:type_name -> google.protobuf.Timestamp
+	14,  // 66: leasehold.conductor.v1.Conductor.CreateInstance:input_type -> leasehold.conductor.v1.CreateInstanceRequest
+	19,  // 67: leasehold.conductor.v1.Conductor.ListInstances:input_type -> leasehold.conductor.v1.ListInstancesRequest
+	16,  // 68: leasehold.conductor.v1.Conductor.GetInstance:input_type -> leasehold.conductor.v1.GetRequest
+	15,  // 69: leasehold.conductor.v1.Conductor.UpdateInstance:input_type -> leasehold.conductor.v1.UpdateInstanceRequest
+	17,  // 70: leasehold.conductor.v1.Conductor.DeleteInstance:input_type -> leasehold.conductor.v1.DeleteRequest
+	21,  // 71: leasehold.conductor.v1.Conductor.StartInstance:input_type -> leasehold.conductor.v1.VerbRequest
+	22,  // 72: leasehold.conductor.v1.Conductor.StopInstance:input_type -> leasehold.conductor.v1.StopRequest
+	23,  // 73: leasehold.conductor.v1.Conductor.RebootInstance:input_type -> leasehold.conductor.v1.RebootRequest
+	21,  // 74: leasehold.conductor.v1.Conductor.PauseInstance:input_type -> leasehold.conductor.v1.VerbRequest
+	21,  // 75: leasehold.conductor.v1.Conductor.UnpauseInstance:input_type -> leasehold.conductor.v1.VerbRequest
+	21,  // 76: leasehold.conductor.v1.Conductor.SuspendInstance:input_type -> leasehold.conductor.v1.VerbRequest
+	21,  // 77: leasehold.conductor.v1.Conductor.ResumeInstance:input_type -> leasehold.conductor.v1.VerbRequest
+	24,  // 78: leasehold.conductor.v1.Conductor.RescueInstance:input_type -> leasehold.conductor.v1.ImageVerbRequest
+	21,  // 79: leasehold.conductor.v1.Conductor.UnrescueInstance:input_type -> leasehold.conductor.v1.VerbRequest
+	24,  // 80: leasehold.conductor.v1.Conductor.RebuildInstance:input_type -> leasehold.conductor.v1.ImageVerbRequest
+	25,  // 81: leasehold.conductor.v1.Conductor.SnapshotInstance:input_type -> leasehold.conductor.v1.SnapshotRequest
+	26,  // 82: leasehold.conductor.v1.Conductor.MoveInstance:input_type -> leasehold.conductor.v1.MoveRequest
+	27,  // 83: leasehold.conductor.v1.Conductor.AttachVolumeInstance:input_type -> leasehold.conductor.v1.AttachRequest
+	27,  // 84: leasehold.conductor.v1.Conductor.DetachVolumeInstance:input_type -> leasehold.conductor.v1.AttachRequest
+	27,  // 85: leasehold.conductor.v1.Conductor.AttachPortInstance:input_type -> leasehold.conductor.v1.AttachRequest
+	27,  // 86: leasehold.conductor.v1.Conductor.DetachPortInstance:input_type -> leasehold.conductor.v1.AttachRequest
+	28,  // 87: leasehold.conductor.v1.Conductor.SetPasswordInstance:input_type -> leasehold.conductor.v1.SetPasswordRequest
+	16,  // 88: leasehold.conductor.v1.Conductor.GetUsage:input_type -> leasehold.conductor.v1.GetRequest
+	16,  // 89: leasehold.conductor.v1.Conductor.ListActions:input_type -> leasehold.conductor.v1.GetRequest
+	16,  // 90: leasehold.conductor.v1.Conductor.ExplainInstance:input_type -> leasehold.conductor.v1.GetRequest
+	33,  // 91: leasehold.conductor.v1.Conductor.ListInstanceTasks:input_type -> leasehold.conductor.v1.ListTasksRequest
+	35,  // 92: leasehold.conductor.v1.Conductor.GetInstanceTask:input_type -> leasehold.conductor.v1.GetInstanceTaskRequest
+	33,  // 93: leasehold.conductor.v1.Conductor.ListTasks:input_type -> leasehold.conductor.v1.ListTasksRequest
+	16,  // 94: leasehold.conductor.v1.Conductor.GetTask:input_type -> leasehold.conductor.v1.GetRequest
+	36,  // 95: leasehold.conductor.v1.Conductor.CancelTask:input_type -> leasehold.conductor.v1.CancelTaskRequest
+	37,  // 96: leasehold.conductor.v1.Conductor.WaitTask:input_type -> leasehold.conductor.v1.WaitTaskRequest
+	39,  // 97: leasehold.conductor.v1.Conductor.CreateImage:input_type -> leasehold.conductor.v1.CreateImageRequest
+	18,  // 98: leasehold.conductor.v1.Conductor.ListImages:input_type -> leasehold.conductor.v1.ListRequest
+	16,  // 99: leasehold.conductor.v1.Conductor.GetImage:input_type -> leasehold.conductor.v1.GetRequest
+	17,  // 100: leasehold.conductor.v1.Conductor.DeleteImage:input_type -> leasehold.conductor.v1.DeleteRequest
+	42,  // 101: leasehold.conductor.v1.Conductor.CreateFlavor:input_type -> leasehold.conductor.v1.CreateFlavorRequest
+	18,  // 102: leasehold.conductor.v1.Conductor.ListFlavors:input_type -> leasehold.conductor.v1.ListRequest
+	16,  // 103: leasehold.conductor.v1.Conductor.GetFlavor:input_type -> leasehold.conductor.v1.GetRequest
+	17,  // 104: leasehold.conductor.v1.Conductor.DeleteFlavor:input_type -> leasehold.conductor.v1.DeleteRequest
+	18,  // 105: leasehold.conductor.v1.Conductor.ListHosts:input_type -> leasehold.conductor.v1.ListRequest
+	16,  // 106: leasehold.conductor.v1.Conductor.GetHost:input_type -> leasehold.conductor.v1.GetRequest
+	46,  // 107: leasehold.conductor.v1.Conductor.EnableHost:input_type -> leasehold.conductor.v1.HostVerbRequest
+	46,  // 108: leasehold.conductor.v1.Conductor.DisableHost:input_type -> leasehold.conductor.v1.HostVerbRequest
+	46,  // 109: leasehold.conductor.v1.Conductor.DrainHost:input_type -> leasehold.conductor.v1.HostVerbRequest
+	47,  // 110: leasehold.conductor.v1.Conductor.ConfirmFencedHost:input_type -> leasehold.conductor.v1.ConfirmFencedRequest
+	17,  // 111: leasehold.conductor.v1.Conductor.DeleteHost:input_type -> leasehold.conductor.v1.DeleteRequest
+	18,  // 112: leasehold.conductor.v1.Conductor.ListLocks:input_type -> leasehold.conductor.v1.ListRequest
+	18,  // 113: leasehold.conductor.v1.Conductor.ListConductors:input_type -> leasehold.conductor.v1.ListRequest
+	18,  // 114: leasehold.conductor.v1.Conductor.GetFSM:input_type -> leasehold.conductor.v1.ListRequest
+	18,  // 115: leasehold.conductor.v1.Conductor.Check:input_type -> leasehold.conductor.v1.ListRequest
+	16,  // 116: leasehold.conductor.v1.Streams.WatchTask:input_type -> leasehold.conductor.v1.GetRequest
+	60,  // 117: leasehold.conductor.v1.Streams.Events:input_type -> leasehold.conductor.v1.EventsRequest
+	62,  // 118: leasehold.conductor.v1.Streams.Console:input_type -> leasehold.conductor.v1.ConsoleInput
+	13,  // 119: leasehold.conductor.v1.Conductor.CreateInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	20,  // 120: leasehold.conductor.v1.Conductor.ListInstances:output_type -> leasehold.conductor.v1.ListInstancesResponse
+	4,   // 121: leasehold.conductor.v1.Conductor.GetInstance:output_type -> leasehold.conductor.v1.Instance
+	4,   // 122: leasehold.conductor.v1.Conductor.UpdateInstance:output_type -> leasehold.conductor.v1.Instance
+	13,  // 123: leasehold.conductor.v1.Conductor.DeleteInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 124: leasehold.conductor.v1.Conductor.StartInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 125: leasehold.conductor.v1.Conductor.StopInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 126: leasehold.conductor.v1.Conductor.RebootInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 127: leasehold.conductor.v1.Conductor.PauseInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 128: leasehold.conductor.v1.Conductor.UnpauseInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 129: leasehold.conductor.v1.Conductor.SuspendInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 130: leasehold.conductor.v1.Conductor.ResumeInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 131: leasehold.conductor.v1.Conductor.RescueInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 132: leasehold.conductor.v1.Conductor.UnrescueInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 133: leasehold.conductor.v1.Conductor.RebuildInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 134: leasehold.conductor.v1.Conductor.SnapshotInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 135: leasehold.conductor.v1.Conductor.MoveInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 136: leasehold.conductor.v1.Conductor.AttachVolumeInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 137: leasehold.conductor.v1.Conductor.DetachVolumeInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 138: leasehold.conductor.v1.Conductor.AttachPortInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 139: leasehold.conductor.v1.Conductor.DetachPortInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	13,  // 140: leasehold.conductor.v1.Conductor.SetPasswordInstance:output_type -> leasehold.conductor.v1.InstanceTask
+	7,   // 141: leasehold.conductor.v1.Conductor.GetUsage:output_type -> leasehold.conductor.v1.Usage
+	30,  // 142: leasehold.conductor.v1.Conductor.ListActions:output_type -> leasehold.conductor.v1.ListActionsResponse
+	32,  // 143: leasehold.conductor.v1.Conductor.ExplainInstance:output_type -> leasehold.conductor.v1.Explanation
+	34,  // 144: leasehold.conductor.v1.Conductor.ListInstanceTasks:output_type -> leasehold.conductor.v1.ListTasksResponse
+	12,  // 145: leasehold.conductor.v1.Conductor.GetInstanceTask:output_type -> leasehold.conductor.v1.Task
+	34,  // 146: leasehold.conductor.v1.Conductor.ListTasks:output_type -> leasehold.conductor.v1.ListTasksResponse
+	12,  // 147: leasehold.conductor.v1.Conductor.GetTask:output_type -> leasehold.conductor.v1.Task
+	12,  // 148: leasehold.conductor.v1.Conductor.CancelTask:output_type -> leasehold.conductor.v1.Task
+	12,  // 149: leasehold.conductor.v1.Conductor.WaitTask:output_type -> leasehold.conductor.v1.Task
+	38,  // 150: leasehold.conductor.v1.Conductor.CreateImage:output_type -> leasehold.conductor.v1.Image
+	40,  // 151: leasehold.conductor.v1.Conductor.ListImages:output_type -> leasehold.conductor.v1.ListImagesResponse
+	38,  // 152: leasehold.conductor.v1.Conductor.GetImage:output_type -> leasehold.conductor.v1.Image
+	0,   // 153: leasehold.conductor.v1.Conductor.DeleteImage:output_type -> leasehold.conductor.v1.Empty
+	41,  // 154: leasehold.conductor.v1.Conductor.CreateFlavor:output_type -> leasehold.conductor.v1.Flavor
+	43,  // 155: leasehold.conductor.v1.Conductor.ListFlavors:output_type -> leasehold.conductor.v1.ListFlavorsResponse
+	41,  // 156: leasehold.conductor.v1.Conductor.GetFlavor:output_type -> leasehold.conductor.v1.Flavor
+	0,   // 157: leasehold.conductor.v1.Conductor.DeleteFlavor:output_type -> leasehold.conductor.v1.Empty
+	48,  // 158: leasehold.conductor.v1.Conductor.ListHosts:output_type -> leasehold.conductor.v1.ListHostsResponse
+	44,  // 159: leasehold.conductor.v1.Conductor.GetHost:output_type -> leasehold.conductor.v1.Host
+	44,  // 160: leasehold.conductor.v1.Conductor.EnableHost:output_type -> leasehold.conductor.v1.Host
+	44,  // 161: leasehold.conductor.v1.Conductor.DisableHost:output_type -> leasehold.conductor.v1.Host
+	44,  // 162: leasehold.conductor.v1.Conductor.DrainHost:output_type -> leasehold.conductor.v1.Host
+	44,  // 163: leasehold.conductor.v1.Conductor.ConfirmFencedHost:output_type -> leasehold.conductor.v1.Host
+	0,   // 164: leasehold.conductor.v1.Conductor.DeleteHost:output_type -> leasehold.conductor.v1.Empty
+	50,  // 165: leasehold.conductor.v1.Conductor.ListLocks:output_type -> leasehold.conductor.v1.ListLocksResponse
+	52,  // 166: leasehold.conductor.v1.Conductor.ListConductors:output_type -> leasehold.conductor.v1.ListConductorsResponse
+	53,  // 167: leasehold.conductor.v1.Conductor.GetFSM:output_type -> leasehold.conductor.v1.FSM
+	59,  // 168: leasehold.conductor.v1.Conductor.Check:output_type -> leasehold.conductor.v1.CheckResponse
+	12,  // 169: leasehold.conductor.v1.Streams.WatchTask:output_type -> leasehold.conductor.v1.Task
+	61,  // 170: leasehold.conductor.v1.Streams.Events:output_type -> leasehold.conductor.v1.Event
+	63,  // 171: leasehold.conductor.v1.Streams.Console:output_type -> leasehold.conductor.v1.ConsoleOutput
+	119, // [119:172] is the sub-list for method output_type
+	66,  // [66:119] is the sub-list for method input_type
+	66,  // [66:66] is the sub-list for extension type_name
+	66,  // [66:66] is the sub-list for extension extendee
+	0,   // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_api_conductor_v1_conductor_proto_init() }
@@ -4950,14 +5618,14 @@ func file_api_conductor_v1_conductor_proto_init() {
 	if File_api_conductor_v1_conductor_proto != nil {
 		return
 	}
-	file_api_conductor_v1_conductor_proto_msgTypes[12].OneofWrappers = []any{}
+	file_api_conductor_v1_conductor_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_conductor_v1_conductor_proto_rawDesc), len(file_api_conductor_v1_conductor_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   61,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

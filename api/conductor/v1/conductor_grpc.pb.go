@@ -50,6 +50,7 @@ const (
 	Conductor_AttachPortInstance_FullMethodName   = "/leasehold.conductor.v1.Conductor/AttachPortInstance"
 	Conductor_DetachPortInstance_FullMethodName   = "/leasehold.conductor.v1.Conductor/DetachPortInstance"
 	Conductor_SetPasswordInstance_FullMethodName  = "/leasehold.conductor.v1.Conductor/SetPasswordInstance"
+	Conductor_GetUsage_FullMethodName             = "/leasehold.conductor.v1.Conductor/GetUsage"
 	Conductor_ListActions_FullMethodName          = "/leasehold.conductor.v1.Conductor/ListActions"
 	Conductor_ExplainInstance_FullMethodName      = "/leasehold.conductor.v1.Conductor/ExplainInstance"
 	Conductor_ListInstanceTasks_FullMethodName    = "/leasehold.conductor.v1.Conductor/ListInstanceTasks"
@@ -105,17 +106,17 @@ type ConductorClient interface {
 	PauseInstance(ctx context.Context, in *VerbRequest, opts ...grpc.CallOption) (*InstanceTask, error)
 	// Unpause continues a paused instance.
 	UnpauseInstance(ctx context.Context, in *VerbRequest, opts ...grpc.CallOption) (*InstanceTask, error)
-	// Suspend saves the memory to disk. Not built yet: unsupported.
+	// Suspend saves the memory to disk and frees the host's.
 	SuspendInstance(ctx context.Context, in *VerbRequest, opts ...grpc.CallOption) (*InstanceTask, error)
-	// Resume restores a suspended instance. Not built yet: unsupported.
+	// Resume restores a suspended instance.
 	ResumeInstance(ctx context.Context, in *VerbRequest, opts ...grpc.CallOption) (*InstanceTask, error)
-	// Rescue boots from a rescue image. Not built yet: unsupported.
+	// Rescue boots from a disk made of image, by default the instance's own, with the instance's disk beside it.
 	RescueInstance(ctx context.Context, in *ImageVerbRequest, opts ...grpc.CallOption) (*InstanceTask, error)
-	// Unrescue boots from the own disk again. Not built yet: unsupported.
+	// Unrescue boots from the own disk again.
 	UnrescueInstance(ctx context.Context, in *VerbRequest, opts ...grpc.CallOption) (*InstanceTask, error)
-	// Rebuild makes the disk anew from an image. Not built yet: unsupported.
+	// Rebuild makes the disk anew from image, by default the instance's own; the identity stays.
 	RebuildInstance(ctx context.Context, in *ImageVerbRequest, opts ...grpc.CallOption) (*InstanceTask, error)
-	// Snapshot makes an image of the disk. Not built yet: unsupported.
+	// Snapshot makes an image of the disk as it is at one moment; the guest runs on.
 	SnapshotInstance(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (*InstanceTask, error)
 	// Move takes an instance to another host or size. Not built yet: unsupported.
 	MoveInstance(ctx context.Context, in *MoveRequest, opts ...grpc.CallOption) (*InstanceTask, error)
@@ -127,8 +128,10 @@ type ConductorClient interface {
 	AttachPortInstance(ctx context.Context, in *AttachRequest, opts ...grpc.CallOption) (*InstanceTask, error)
 	// DetachPort detaches a port. Not built yet: unsupported.
 	DetachPortInstance(ctx context.Context, in *AttachRequest, opts ...grpc.CallOption) (*InstanceTask, error)
-	// SetPassword sets the guest's administrator password. Not built yet: unsupported.
+	// SetPassword has the guest's agent set a password. It is kept sealed to the host that runs the instance.
 	SetPasswordInstance(ctx context.Context, in *SetPasswordRequest, opts ...grpc.CallOption) (*InstanceTask, error)
+	// GetUsage tells how much each vCPU has run and waited, as the host counts it now.
+	GetUsage(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*Usage, error)
 	// ListActions tells, for every verb, whether it is legal now, and why not when it is not.
 	ListActions(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*ListActionsResponse, error)
 	// ExplainInstance answers why the instance is as it is: facts about its task, locks, host, observations and last error.
@@ -164,9 +167,10 @@ type ConductorClient interface {
 	DisableHost(ctx context.Context, in *HostVerbRequest, opts ...grpc.CallOption) (*Host, error)
 	// DrainHost moves everything away. Not built yet: unsupported.
 	DrainHost(ctx context.Context, in *HostVerbRequest, opts ...grpc.CallOption) (*Host, error)
-	// ConfirmFencedHost is an operator's signature that the host is off. Not built yet: unsupported.
-	ConfirmFencedHost(ctx context.Context, in *HostVerbRequest, opts ...grpc.CallOption) (*Host, error)
-	// DeleteHost removes a host that never comes back. Not built yet: unsupported.
+	// ConfirmFencedHost is an operator's signature that the host is off and executes nothing. Refused while it is up.
+	ConfirmFencedHost(ctx context.Context, in *ConfirmFencedRequest, opts ...grpc.CallOption) (*Host, error)
+	// DeleteHost removes a host that never comes back, and its debts with it. It must be down, and confirmed fenced unless it
+	// holds nothing.
 	DeleteHost(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*Empty, error)
 	// ListLocks shows who holds what: locks and claims, with holder and since.
 	ListLocks(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListLocksResponse, error)
@@ -405,6 +409,16 @@ func (c *conductorClient) SetPasswordInstance(ctx context.Context, in *SetPasswo
 	return out, nil
 }
 
+func (c *conductorClient) GetUsage(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*Usage, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Usage)
+	err := c.cc.Invoke(ctx, Conductor_GetUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *conductorClient) ListActions(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*ListActionsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListActionsResponse)
@@ -615,7 +629,7 @@ func (c *conductorClient) DrainHost(ctx context.Context, in *HostVerbRequest, op
 	return out, nil
 }
 
-func (c *conductorClient) ConfirmFencedHost(ctx context.Context, in *HostVerbRequest, opts ...grpc.CallOption) (*Host, error) {
+func (c *conductorClient) ConfirmFencedHost(ctx context.Context, in *ConfirmFencedRequest, opts ...grpc.CallOption) (*Host, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Host)
 	err := c.cc.Invoke(ctx, Conductor_ConfirmFencedHost_FullMethodName, in, out, cOpts...)
@@ -701,17 +715,17 @@ type ConductorServer interface {
 	PauseInstance(context.Context, *VerbRequest) (*InstanceTask, error)
 	// Unpause continues a paused instance.
 	UnpauseInstance(context.Context, *VerbRequest) (*InstanceTask, error)
-	// Suspend saves the memory to disk. Not built yet: unsupported.
+	// Suspend saves the memory to disk and frees the host's.
 	SuspendInstance(context.Context, *VerbRequest) (*InstanceTask, error)
-	// Resume restores a suspended instance. Not built yet: unsupported.
+	// Resume restores a suspended instance.
 	ResumeInstance(context.Context, *VerbRequest) (*InstanceTask, error)
-	// Rescue boots from a rescue image. Not built yet: unsupported.
+	// Rescue boots from a disk made of image, by default the instance's own, with the instance's disk beside it.
 	RescueInstance(context.Context, *ImageVerbRequest) (*InstanceTask, error)
-	// Unrescue boots from the own disk again. Not built yet: unsupported.
+	// Unrescue boots from the own disk again.
 	UnrescueInstance(context.Context, *VerbRequest) (*InstanceTask, error)
-	// Rebuild makes the disk anew from an image. Not built yet: unsupported.
+	// Rebuild makes the disk anew from image, by default the instance's own; the identity stays.
 	RebuildInstance(context.Context, *ImageVerbRequest) (*InstanceTask, error)
-	// Snapshot makes an image of the disk. Not built yet: unsupported.
+	// Snapshot makes an image of the disk as it is at one moment; the guest runs on.
 	SnapshotInstance(context.Context, *SnapshotRequest) (*InstanceTask, error)
 	// Move takes an instance to another host or size. Not built yet: unsupported.
 	MoveInstance(context.Context, *MoveRequest) (*InstanceTask, error)
@@ -723,8 +737,10 @@ type ConductorServer interface {
 	AttachPortInstance(context.Context, *AttachRequest) (*InstanceTask, error)
 	// DetachPort detaches a port. Not built yet: unsupported.
 	DetachPortInstance(context.Context, *AttachRequest) (*InstanceTask, error)
-	// SetPassword sets the guest's administrator password. Not built yet: unsupported.
+	// SetPassword has the guest's agent set a password. It is kept sealed to the host that runs the instance.
 	SetPasswordInstance(context.Context, *SetPasswordRequest) (*InstanceTask, error)
+	// GetUsage tells how much each vCPU has run and waited, as the host counts it now.
+	GetUsage(context.Context, *GetRequest) (*Usage, error)
 	// ListActions tells, for every verb, whether it is legal now, and why not when it is not.
 	ListActions(context.Context, *GetRequest) (*ListActionsResponse, error)
 	// ExplainInstance answers why the instance is as it is: facts about its task, locks, host, observations and last error.
@@ -760,9 +776,10 @@ type ConductorServer interface {
 	DisableHost(context.Context, *HostVerbRequest) (*Host, error)
 	// DrainHost moves everything away. Not built yet: unsupported.
 	DrainHost(context.Context, *HostVerbRequest) (*Host, error)
-	// ConfirmFencedHost is an operator's signature that the host is off. Not built yet: unsupported.
-	ConfirmFencedHost(context.Context, *HostVerbRequest) (*Host, error)
-	// DeleteHost removes a host that never comes back. Not built yet: unsupported.
+	// ConfirmFencedHost is an operator's signature that the host is off and executes nothing. Refused while it is up.
+	ConfirmFencedHost(context.Context, *ConfirmFencedRequest) (*Host, error)
+	// DeleteHost removes a host that never comes back, and its debts with it. It must be down, and confirmed fenced unless it
+	// holds nothing.
 	DeleteHost(context.Context, *DeleteRequest) (*Empty, error)
 	// ListLocks shows who holds what: locks and claims, with holder and since.
 	ListLocks(context.Context, *ListRequest) (*ListLocksResponse, error)
@@ -847,6 +864,9 @@ func (UnimplementedConductorServer) DetachPortInstance(context.Context, *AttachR
 func (UnimplementedConductorServer) SetPasswordInstance(context.Context, *SetPasswordRequest) (*InstanceTask, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetPasswordInstance not implemented")
 }
+func (UnimplementedConductorServer) GetUsage(context.Context, *GetRequest) (*Usage, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
+}
 func (UnimplementedConductorServer) ListActions(context.Context, *GetRequest) (*ListActionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListActions not implemented")
 }
@@ -910,7 +930,7 @@ func (UnimplementedConductorServer) DisableHost(context.Context, *HostVerbReques
 func (UnimplementedConductorServer) DrainHost(context.Context, *HostVerbRequest) (*Host, error) {
 	return nil, status.Error(codes.Unimplemented, "method DrainHost not implemented")
 }
-func (UnimplementedConductorServer) ConfirmFencedHost(context.Context, *HostVerbRequest) (*Host, error) {
+func (UnimplementedConductorServer) ConfirmFencedHost(context.Context, *ConfirmFencedRequest) (*Host, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConfirmFencedHost not implemented")
 }
 func (UnimplementedConductorServer) DeleteHost(context.Context, *DeleteRequest) (*Empty, error) {
@@ -1345,6 +1365,24 @@ func _Conductor_SetPasswordInstance_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Conductor_GetUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConductorServer).GetUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Conductor_GetUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConductorServer).GetUsage(ctx, req.(*GetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Conductor_ListActions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetRequest)
 	if err := dec(in); err != nil {
@@ -1724,7 +1762,7 @@ func _Conductor_DrainHost_Handler(srv interface{}, ctx context.Context, dec func
 }
 
 func _Conductor_ConfirmFencedHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(HostVerbRequest)
+	in := new(ConfirmFencedRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
@@ -1736,7 +1774,7 @@ func _Conductor_ConfirmFencedHost_Handler(srv interface{}, ctx context.Context, 
 		FullMethod: Conductor_ConfirmFencedHost_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ConductorServer).ConfirmFencedHost(ctx, req.(*HostVerbRequest))
+		return srv.(ConductorServer).ConfirmFencedHost(ctx, req.(*ConfirmFencedRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1925,6 +1963,10 @@ var Conductor_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetPasswordInstance",
 			Handler:    _Conductor_SetPasswordInstance_Handler,
+		},
+		{
+			MethodName: "GetUsage",
+			Handler:    _Conductor_GetUsage_Handler,
 		},
 		{
 			MethodName: "ListActions",
