@@ -17,6 +17,7 @@ import (
 	computev1 "leasehold/api/compute/v1"
 	"leasehold/drivers"
 	"leasehold/internal/rpc"
+	"leasehold/internal/sealed"
 	"leasehold/vm"
 )
 
@@ -39,6 +40,9 @@ type Config struct {
 	FenceLimit time.Duration
 	// JournalLimit is the size in bytes at which the journal is first replaced by a snapshot; 1 MiB when zero.
 	JournalLimit int64
+	// Resync is how often every machine is looked at, and told, without anything having happened; a minute when zero. It
+	// makes good what an event that was lost has not told.
+	Resync time.Duration
 	// BootID is the kernel's, unless a test plays another boot.
 	BootID string
 	// Point is called at each crash point of the package comment, by the goroutine that comes there. Nil: not called.
@@ -59,8 +63,10 @@ type Agent struct {
 	conductors *conductors
 	fenceGrace time.Duration
 	fenceLimit time.Duration
+	resync     time.Duration
 
 	lock     *dirLock
+	key      sealed.Key // what secrets for this host are sealed to
 	book     *book
 	process  int64 // how many agents have opened this data directory
 	machines mutexes
@@ -87,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	a := &Agent{
 		host: cfg.Host, address: cfg.Address, boot: cfg.BootID, driver: cfg.Driver, log: cfg.Log, point: cfg.Point,
 		listener: cfg.Listener, options: cfg.ServerOptions,
-		fenceGrace: cfg.FenceGrace, fenceLimit: cfg.FenceLimit,
+		fenceGrace: cfg.FenceGrace, fenceLimit: cfg.FenceLimit, resync: cfg.Resync,
 		halted: make(chan struct{}), retold: make(chan struct{}, 1), registered: make(chan struct{}),
 		running: map[stepKey]*work{},
 	}
@@ -118,6 +124,9 @@ func (a *Agent) complete(ctx context.Context) error {
 	if a.fenceGrace == 0 {
 		a.fenceGrace = time.Second
 	}
+	if a.resync == 0 {
+		a.resync = time.Minute
+	}
 	if a.fenceLimit == 0 {
 		a.fenceLimit = 15 * time.Second
 	}
@@ -140,6 +149,9 @@ func (a *Agent) open(cfg Config) error {
 	}
 	if a.book, err = openBook(cfg, a.point, a.log); err != nil {
 		return errors.Join(err, a.lock.release())
+	}
+	if a.key, err = openKey(cfg.DataDir); err != nil {
+		return errors.Join(err, a.book.close(), a.lock.release())
 	}
 	a.process = a.book.memory.Process
 	return nil

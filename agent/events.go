@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"sync"
+	"time"
 
 	computev1 "leasehold/api/compute/v1"
 	"leasehold/vm"
@@ -97,8 +98,13 @@ func (s *subscription) take() []*computev1.Observation {
 // it carries another epoch, or none, and may have been ignored as older.
 func (a *Agent) watch(ctx context.Context) {
 	events := a.driver.Events(ctx)
+	again := time.NewTimer(jitter(a.resync))
+	defer again.Stop()
 	for {
 		select {
+		case <-again.C:
+			again.Reset(jitter(a.resync))
+			a.publishAll(ctx, "it is time")
 		case e, ok := <-events:
 			if !ok {
 				return

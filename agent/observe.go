@@ -79,6 +79,7 @@ func (a *Agent) observation(m drivers.Machine, sequence int64) *computev1.Observ
 		Disks:      m.Disks,
 		Ports:      m.Ports,
 		Unknown:    m.Unknown || quarantined,
+		Rescue:     string(m.Rescue),
 		Fence:      fenceToken(fence),
 		Sequence:   sequence,
 		HostEpoch:  epoch,

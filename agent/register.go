@@ -73,6 +73,7 @@ func (a *Agent) register(ctx context.Context) (*registration, error) {
 	if err := a.book.commit("epoch", a.book.write(entry{Epoch: reg.epoch})); err != nil {
 		return nil, err
 	}
+	a.dropImages(ctx, resp.GetDropImages())
 	quarantined, err := a.carryOut(ctx, reg, resp.GetVerdicts())
 	if err != nil {
 		return nil, err
@@ -118,6 +119,10 @@ func (a *Agent) introduction(ctx context.Context) (*conductorv1.RegisterRequest,
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the machines of host %s: %w", a.host, err)
 	}
+	images, err := a.images(ctx)
+	if err != nil {
+		return nil, err
+	}
 	id, epoch := a.book.identity()
 	found := map[vm.InstanceID]*conductorv1.FoundMachine{}
 	for _, m := range machines {
@@ -138,6 +143,9 @@ func (a *Agent) introduction(ctx context.Context) (*conductorv1.RegisterRequest,
 		Vcpus:         int32(a.info.Capacity.VCPUs),
 		MemoryMib:     int64(a.info.Capacity.MemoryMiB),
 		DiskGib:       int64(a.info.Capacity.DiskGiB),
+		PublicKey:     a.key.Public(),
+		Powers:        a.info.Powers,
+		Images:        images,
 		Machines:      slices.SortedFunc(maps.Values(found), byInstance),
 	}, nil
 }

@@ -32,7 +32,7 @@ func (s *server) Fence(ctx context.Context, req *computev1.FenceRequest) (*compu
 }
 
 func (s *server) Run(req *computev1.RunRequest, stream grpc.ServerStreamingServer[computev1.RunUpdate]) error {
-	o, err := orderOf(req)
+	o, err := s.a.orderOf(req)
 	if err != nil {
 		return err
 	}

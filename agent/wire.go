@@ -10,6 +10,7 @@ import (
 
 	computev1 "leasehold/api/compute/v1"
 	"leasehold/drivers"
+	"leasehold/internal/sealed"
 	"leasehold/vm"
 )
 
@@ -61,7 +62,7 @@ func claimOf(req commander) (claim, error) {
 	return c, nil
 }
 
-func orderOf(req *computev1.RunRequest) (order, error) {
+func (a *Agent) orderOf(req *computev1.RunRequest) (order, error) {
 	c, err := claimOf(req)
 	if err != nil {
 		return order{}, err
@@ -69,7 +70,7 @@ func orderOf(req *computev1.RunRequest) (order, error) {
 	if req.GetSequence() <= 0 {
 		return order{}, invalid("cannot do step %q: sequences begin at 1", req.GetStep())
 	}
-	act, err := actionOf(req)
+	act, err := a.actionOf(req)
 	if err != nil {
 		return order{}, err
 	}
@@ -80,7 +81,7 @@ func orderOf(req *computev1.RunRequest) (order, error) {
 	return o, nil
 }
 
-func actionOf(req *computev1.RunRequest) (action, error) {
+func (a *Agent) actionOf(req *computev1.RunRequest) (action, error) {
 	id := vm.InstanceID(req.GetInstanceId())
 	switch x := req.GetAction().(type) {
 	case *computev1.RunRequest_Create:
@@ -102,10 +103,58 @@ func actionOf(req *computev1.RunRequest) (action, error) {
 	case *computev1.RunRequest_Unpause:
 		return unpause(id), nil
 	case *computev1.RunRequest_Destroy:
-		return destroy(id, x.Destroy.GetTombstone()), nil
+		images, err := imagesOf(x.Destroy.GetImages()...)
+		return destroy(id, x.Destroy.GetTombstone(), images...), err
+	case *computev1.RunRequest_Suspend:
+		return suspend(id), nil
+	case *computev1.RunRequest_Resume:
+		return resume(id), nil
+	case *computev1.RunRequest_Rescue:
+		return rescue(id, imageOf(x.Rescue.GetImage())), nil
+	case *computev1.RunRequest_Unrescue:
+		return unrescue(id), nil
+	case *computev1.RunRequest_Rebuild:
+		spec := specOf(x.Rebuild.GetSpec())
+		if spec.ID != id {
+			return action{}, invalid("cannot rebuild instance %s from the spec of %q", id, spec.ID)
+		}
+		return rebuild(spec), nil
+	case *computev1.RunRequest_Snapshot:
+		images, err := imagesOf(x.Snapshot.GetImageId())
+		return snapshot(id, first(images)), err
+	case *computev1.RunRequest_Export:
+		images, err := imagesOf(x.Export.GetImageId())
+		return export(id, first(images)), err
+	case *computev1.RunRequest_Drop:
+		images, err := imagesOf(x.Drop.GetImageId())
+		return dropImage(first(images)), err
+	case *computev1.RunRequest_SetPassword:
+		secret := x.SetPassword.GetSealed()
+		return setPassword(id, x.SetPassword.GetUser(), secret, func() ([]byte, error) {
+			return a.key.Open(sealed.ForTask(id, vm.TaskID(req.GetTaskId())), secret)
+		}), nil
 	default:
 		return action{}, vm.Refuse(vm.ReasonUnsupported, "cannot do step %q: this agent does not know its action", req.GetStep())
 	}
+}
+
+// imagesOf checks what becomes part of a path on this host.
+func imagesOf(typed ...string) ([]vm.ImageID, error) {
+	var ids []vm.ImageID
+	for _, id := range typed {
+		if !legalID.MatchString(id) {
+			return nil, invalid("cannot use the image %q: not an id", id)
+		}
+		ids = append(ids, vm.ImageID(id))
+	}
+	return ids, nil
+}
+
+func first(ids []vm.ImageID) vm.ImageID {
+	if len(ids) == 0 {
+		return ""
+	}
+	return ids[0]
 }
 
 func graceOf(d *durationpb.Duration) (time.Duration, error) {
@@ -119,16 +168,19 @@ func graceOf(d *durationpb.Duration) (time.Duration, error) {
 }
 
 func specOf(s *computev1.MachineSpec) drivers.Spec {
-	image := s.GetImage()
 	return drivers.Spec{
-		ID:   vm.InstanceID(s.GetId()),
-		Name: s.GetName(),
-		Size: vm.Size{VCPUs: int(s.GetVcpus()), MemoryMiB: vm.MiB(s.GetMemoryMib()), DiskGiB: vm.GiB(s.GetDiskGib())},
-		Image: drivers.Image{
-			ID: vm.ImageID(image.GetId()), Name: image.GetName(), URL: image.GetUrl(),
-			Format: image.GetFormat(), SHA256: image.GetSha256(),
-		},
+		ID:       vm.InstanceID(s.GetId()),
+		Name:     s.GetName(),
+		Size:     vm.Size{VCPUs: int(s.GetVcpus()), MemoryMiB: vm.MiB(s.GetMemoryMib()), DiskGiB: vm.GiB(s.GetDiskGib())},
+		Image:    imageOf(s.GetImage()),
 		Metadata: s.GetMetadata(),
+	}
+}
+
+func imageOf(image *computev1.ImageSource) drivers.Image {
+	return drivers.Image{
+		ID: vm.ImageID(image.GetId()), Name: image.GetName(), URL: image.GetUrl(),
+		Format: image.GetFormat(), SHA256: image.GetSha256(), Address: image.GetAddress(),
 	}
 }
 
@@ -156,8 +208,15 @@ func progressUpdate(p vm.Progress) *computev1.RunUpdate {
 func resultUpdate(v verdict, obs *computev1.Observation) *computev1.RunUpdate {
 	return &computev1.RunUpdate{Update: &computev1.RunUpdate_Result{Result: &computev1.StepResult{
 		Outcome: string(v.Outcome), Reason: string(v.Reason), Message: legible(v.Message), Retryable: v.Retryable,
-		Observation: obs,
+		Observation: obs, Image: imageFile(v.Image),
 	}}}
+}
+
+func imageFile(f *drivers.ImageFile) *computev1.ImageFile {
+	if f == nil {
+		return nil
+	}
+	return &computev1.ImageFile{Id: string(f.ID), SizeBytes: f.SizeBytes, Sha256: f.SHA256, Format: f.Format}
 }
 
 // legible makes a hypervisor's words fit for a protobuf string, which must be UTF-8.

@@ -333,6 +333,9 @@ func (a *admission) try(ctx context.Context, found *foundInstance) (*Admitted, e
 	if a.order.Verb == vm.Delete {
 		return a.tryDelete(ctx, found)
 	}
+	if err := a.c.able(in, a.order.Verb); err != nil {
+		return nil, err
+	}
 	set, err := closure(in)
 	if err != nil {
 		return nil, err

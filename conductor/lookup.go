@@ -168,7 +168,7 @@ func (c *Conductor) subject(in *vm.Instance) fsm.Subject {
 // decide is the verdict of the rules, which names as legal only what is built. P8
 func (c *Conductor) decide(in *vm.Instance, verb vm.Verb, mode fsm.Mode) fsm.Verdict {
 	v := fsm.Decide(c.subject(in), verb, mode)
-	v.Allowed = slices.DeleteFunc(v.Allowed, func(verb vm.Verb) bool { _, built := c.kinds[verb]; return !built })
+	v.Allowed = slices.DeleteFunc(v.Allowed, func(verb vm.Verb) bool { _, built := c.kinds[verb]; return !built || c.able(in, verb) != nil })
 	return v
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"strings"
 
 	"leasehold/api/conductor/v1"
@@ -43,9 +42,6 @@ func (s *service) SetPasswordInstance(ctx context.Context, req *conductorv1.SetP
 			if !ok || len(h.PublicKey) == 0 {
 				return nil, vm.Refuse(vm.ReasonUnsupported,
 					"cannot set a password of instance %s: host %s has given no key to seal it to", in.ID, in.Host)
-			}
-			if !slices.Contains(h.Powers, "password") {
-				return nil, vm.Refuse(vm.ReasonUnsupported, "cannot set a password of instance %s: the driver of host %s cannot", in.ID, in.Host)
 			}
 			secret, err := sealed.Seal(h.PublicKey, sealed.ForTask(in.ID, task), []byte(req.GetPassword()))
 			if err != nil {

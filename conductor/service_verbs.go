@@ -203,6 +203,9 @@ func (c *Conductor) action(in *vm.Instance, verb vm.Verb) *conductorv1.Action {
 		return a
 	}
 	a.Legal, a.Message, a.Via, a.To = true, v.Why, string(v.Row.Via), string(v.To)
+	if err := c.able(in, verb); err != nil {
+		a.Legal, a.Reason, a.Message = false, string(vm.ReasonOf(err)), err.Error()
+	}
 	if verb == vm.Delete && in.DeleteProtection {
 		a.Legal, a.Reason = false, string(vm.ReasonStateForbids)
 		a.Message = "it is protected; set delete_protection to false first"
