@@ -78,11 +78,11 @@ func (a *admission) dropSaved(t *coord.Txn, task, running *vm.Task) {
 
 // savedBy is the record of the image that an open snapshot makes, as the cache has it.
 func (c *Conductor) savedBy(task *vm.Task) (*vm.Image, *coord.Entry, bool) {
-	var p tasks.SnapshotParams
-	if task.Kind != vm.Snapshot || json.Unmarshal(task.Params, &p) != nil {
+	id := savedID(task)
+	if id == "" {
 		return nil, nil, false
 	}
-	img, e, ok := coord.Load[vm.Image](c.cache, c.keys.Image(p.Image))
+	img, e, ok := coord.Load[vm.Image](c.cache, c.keys.Image(id))
 	if !ok || img.Task != task.ID {
 		return nil, nil, false
 	}
@@ -114,16 +114,22 @@ func (w *worker) loadImages() error {
 		}
 		w.work.Image = img // nil when it is gone: the step fails with that reason
 	}
-	var p tasks.SnapshotParams
-	if w.kind.Verb != vm.Snapshot || json.Unmarshal(w.work.Task.Params, &p) != nil {
-		return nil
-	}
-	img, err := w.image(p.Image)
-	if img != nil {
-		own := *img
+	saved, err := w.image(savedID(w.work.Task))
+	if saved != nil {
+		own := *saved
 		w.work.Saves = &own
 	}
 	return err
+}
+
+// savedID is the image that a snapshot makes; empty for another task.
+func savedID(task *vm.Task) vm.ImageID {
+	if task.Kind != vm.Snapshot {
+		return ""
+	}
+	var p tasks.SnapshotParams
+	_ = json.Unmarshal(task.Params, &p) // the step says what is wrong with them
+	return p.Image
 }
 
 func (w *worker) usedImage() vm.ImageID {
@@ -149,6 +155,9 @@ func imageUsedBy(task *vm.Task, in *vm.Instance) vm.ImageID {
 
 // image is nil without an error when there is no such record.
 func (w *worker) image(id vm.ImageID) (*vm.Image, error) {
+	if id == "" {
+		return nil, nil
+	}
 	if img, _, ok := coord.Load[vm.Image](w.c.cache, w.c.keys.Image(id)); ok {
 		return img, nil
 	}

@@ -17,7 +17,7 @@ import (
 // withParams is onHost with durable parameters.
 func withParams(verb vm.Verb, power vm.PowerState, params string) *tasks.Work {
 	w := onHost(verb, power)
-	worldOf(w).site.task.Params = []byte(params)
+	worldOf(w).task.Params = []byte(params)
 	w.Task.Params = []byte(params)
 	return w
 }
@@ -279,7 +279,7 @@ func TestADeleteThatWaitsHidesTheInstance(t *testing.T) {
 func TestADeleteDropsTheImagesOfWhatItPreempted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := deleting("")
-		w.Task.Params, worldOf(w).site.task.Params = []byte(`{"images":["snap"]}`), []byte(`{"images":["snap"]}`)
+		w.Task.Params, worldOf(w).task.Params = []byte(`{"images":["snap"]}`), []byte(`{"images":["snap"]}`)
 		worldOf(w).hosts["h1"].image = "snap"
 		require.Equal(t, workflow.Succeeded, finish(t, w, nil, nil).Result)
 		require.Empty(t, worldOf(w).hosts["h1"].image)
