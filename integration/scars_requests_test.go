@@ -111,8 +111,11 @@ func TestADeleteWaitsForTheHostAndSaysSo(t *testing.T) {
 	id := c.Make("one", vm.Active)
 	host := c.Compute("h1")
 	host.Kill()
-	c.Await("the end of h1's lease", func() bool { return c.AliveCompute("h1") == nil })
-	_, err := c.TrySend(cluster.Order{Verb: vm.Stop, Instance: id})
+	c.Await("c1 has heard of the end of h1's lease", func() bool {
+		in, err := c.Client("c1").GetInstance(t.Context(), &conductorv1.GetRequest{Id: id})
+		return err == nil && in.GetHostStatus() == "down"
+	})
+	_, err := c.TrySend(cluster.Order{Verb: vm.Stop, Instance: id, First: "c1"})
 	require.Equal(t, vm.ReasonHostDown, vm.ReasonOf(err), "%v", err)
 
 	del := c.Send(cluster.Order{Verb: vm.Delete, Instance: id, First: "c1"}).GetTask().GetId()
