@@ -38,8 +38,8 @@ type Harness struct {
 	Litter func(t *testing.T, dir string) vm.InstanceID
 	// Console says what a ready guest of Spec does on its serial line.
 	Console *Console
-	// Counter reads a number that a ready guest keeps in its memory and nowhere else. It grows, by time or by being read,
-	// and begins near zero when the guest boots. With it saved memory must be the guest's.
+	// Counter reads a number that a ready guest keeps in its memory and nowhere else. It grows, by time or by being
+	// read, and begins near zero when the guest boots. With it saved memory must be the guest's.
 	Counter func(t *testing.T, d drivers.Driver, id vm.InstanceID) uint64
 	// Disk says what a ready guest does with the disk that it started from.
 	Disk *Disk
@@ -56,8 +56,8 @@ type Console struct {
 
 // Disk has the guest use the disk that it started from. Without it only power states and images as files are checked.
 type Disk struct {
-	// Write has the guest write what no disk of the test holds yet. It returns what Read tells from then on, wherever the
-	// disk or a copy of it is.
+	// Write has the guest write what no disk of the test holds yet. It returns what Read tells from then on, wherever
+	// the disk or a copy of it is.
 	Write func(t *testing.T, d drivers.Driver, id vm.InstanceID) string
 	Read  func(t *testing.T, d drivers.Driver, id vm.InstanceID) string
 }

@@ -22,6 +22,7 @@ func madeOfSnapshot(h *host) {
 	h.wants(id, vm.PowerRunning)
 	goesOn()
 	now := h.writes(id)
+	require.NoError(h.t, h.once(snapshot(id, image)), "what is complete is not made again")
 	require.Equal(h.t, []vm.ImageID{image}, h.images(), "a copy is listed")
 	_, err := h.d.(drivers.Snapshotter).OpenImage(h.t.Context(), image)
 	require.ErrorIs(h.t, err, drivers.ErrNoImage, "a copy is no image yet")

@@ -108,8 +108,8 @@ func (c *call) step(ctx context.Context, m *machine, f faults, name string) erro
 	return nil
 }
 
-// work passes the time and reports it at once and then each second (P7, I5): as so much of the amount of bytes, or as what
-// it is when there is none to move.
+// work passes the time and reports it at once and then each second (P7, I5): as so much of the amount of bytes, or as
+// what it is when there is none to move.
 func (c *call) work(ctx context.Context, step string, amount int64, latency time.Duration) error {
 	if latency == 0 {
 		return nil

@@ -34,10 +34,16 @@ func TestACrashAtAnyPointIsMadeGoodByTheSuccessor(t *testing.T) {
 		{func(ctx context.Context, d *sim.Driver) error { return d.Start(ctx, s.ID, quiet) }, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Suspend(ctx, s.ID, quiet) }, vm.PowerSuspended},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Resume(ctx, s.ID, quiet) }, vm.PowerRunning},
-		{func(ctx context.Context, d *sim.Driver) error { return d.SetPassword(ctx, s.ID, "root", "x", quiet) }, vm.PowerRunning},
-		{func(ctx context.Context, d *sim.Driver) error { return d.Rescue(ctx, s.ID, rescueImage, quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error {
+			return d.SetPassword(ctx, s.ID, "root", "x", quiet)
+		}, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error {
+			return d.Rescue(ctx, s.ID, rescueImage, quiet)
+		}, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Unrescue(ctx, s.ID, quiet) }, vm.PowerRunning},
-		{func(ctx context.Context, d *sim.Driver) error { return d.Snapshot(ctx, s.ID, "snap", quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error {
+			return d.Snapshot(ctx, s.ID, "snap", quiet)
+		}, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error {
 			_, err := d.Export(ctx, s.ID, "snap", quiet)
 			return err

@@ -9,8 +9,8 @@ import (
 	"leasehold/drivers"
 )
 
-// disk is what a simulated disk holds: lines of a word and what is to be said of it, each word once. It tells what the disk
-// was made of, whose it is, and what its guests did with it:
+// disk is what a simulated disk holds: lines of a word and what is to be said of it, each word once. It tells what the
+// disk was made of, whose it is, and what its guests did with it:
 //
 //	image "builtin:default"
 //	machine 0198c2ba-... "web"
@@ -18,8 +18,8 @@ import (
 //	wrote "hello"
 //	password "root" 5e884898...
 //
-// A copy of a disk is a copy of the text. A disk made of such a copy has other words for image and machine and keeps the
-// rest, so that it can be seen where something came from.
+// A copy of a disk is a copy of the text. A disk made of such a copy has other words for image and machine and keeps
+// the rest, so that it can be seen where something came from.
 type disk string
 
 // made is k as the disk of the machine s, and of the image.

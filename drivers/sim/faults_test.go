@@ -192,24 +192,30 @@ func TestAHangReportsNothingAndEndsByInterrupt(t *testing.T) {
 
 // Each of the newer steps fails and hangs as the older ones do, and leaves the machine as it was.
 func TestAStepThatFailsOrHangsChangesNothing(t *testing.T) {
-	verbs := map[string]func(ctx context.Context, d *sim.Driver, s drivers.Spec) error{
-		"suspend": func(ctx context.Context, d *sim.Driver, s drivers.Spec) error { return d.Suspend(ctx, s.ID, quiet) },
-		"rescue": func(ctx context.Context, d *sim.Driver, s drivers.Spec) error {
-			return d.Rescue(ctx, s.ID, rescueImage, quiet)
+	verbs := map[string]func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error{
+		"suspend": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error { return d.Suspend(ctx, id, quiet) },
+		"resume":  func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error { return d.Resume(ctx, id, quiet) },
+		"rescue": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			return d.Rescue(ctx, id, rescueImage, quiet)
 		},
-		"unrescue": func(ctx context.Context, d *sim.Driver, s drivers.Spec) error { return d.Unrescue(ctx, s.ID, quiet) },
-		"rebuild":  func(ctx context.Context, d *sim.Driver, s drivers.Spec) error { return d.Rebuild(ctx, s, quiet) },
-		"snapshot": func(ctx context.Context, d *sim.Driver, s drivers.Spec) error {
-			return d.Snapshot(ctx, s.ID, "snap", quiet)
+		"unrescue": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			return d.Unrescue(ctx, id, quiet)
 		},
-		"password": func(ctx context.Context, d *sim.Driver, s drivers.Spec) error {
-			return d.SetPassword(ctx, s.ID, "root", "x", quiet)
+		"rebuild": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			s := spec(map[string]string{"sim.fail.rebuild": "1"})
+			s.ID = id
+			return d.Rebuild(ctx, s, quiet)
 		},
-		"upload": func(ctx context.Context, d *sim.Driver, s drivers.Spec) error {
-			_, err := d.Export(ctx, s.ID, "before", quiet)
+		"snapshot": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			return d.Snapshot(ctx, id, "snap", quiet)
+		},
+		"upload": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			_, err := d.Export(ctx, id, "before", quiet)
 			return err
 		},
-		"resume": func(ctx context.Context, d *sim.Driver, s drivers.Spec) error { return d.Resume(ctx, s.ID, quiet) },
+		"password": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			return d.SetPassword(ctx, id, "root", "x", quiet)
+		},
 	}
 	for step, call := range verbs {
 		t.Run(step, func(t *testing.T) {
@@ -239,12 +245,12 @@ func TestAStepThatFailsOrHangsChangesNothing(t *testing.T) {
 				require.Equal(t, images, left)
 				require.False(t, d.HasPassword(s.ID, "root", "x"))
 			}
-			require.ErrorContains(t, call(t.Context(), d, s), step+" was told to fail")
+			require.ErrorContains(t, call(t.Context(), d, s.ID), step+" was told to fail")
 			unchanged()
 			require.NoError(t, d.Hang(s.ID, step))
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 			defer cancel()
-			require.ErrorIs(t, call(ctx, d, s), context.DeadlineExceeded)
+			require.ErrorIs(t, call(ctx, d, s.ID), context.DeadlineExceeded)
 			unchanged()
 		})
 	}

@@ -20,8 +20,8 @@ import (
 // diskLimit is how large a text is believed to be a simulated disk. One of a real hypervisor is larger by far.
 const diskLimit = 1 << 20
 
-// makeDisk takes the steps, and gets the image at the one of that name, so that no later one is taken for a bad image. It
-// returns the disk made of it, which is nowhere yet.
+// makeDisk takes the steps, and gets the image at the one of that name, so that no later one is taken for a bad image.
+// It returns the disk made of it, which is nowhere yet.
 func (c *call) makeDisk(
 	ctx context.Context, m *machine, f faults, s drivers.Spec, image drivers.Image, steps ...string,
 ) (disk, error) {
@@ -101,7 +101,8 @@ func (d *Driver) fetch(ctx context.Context, image drivers.Image) ([]byte, error)
 	case err != nil:
 		return nil, fmt.Errorf("cannot fetch image %s: %w: %w", image.URL, drivers.ErrRetry, err)
 	case int64(len(text)) != size:
-		return nil, fmt.Errorf("cannot fetch image %s: %w: %d of %d bytes came", image.URL, drivers.ErrRetry, len(text), size)
+		return nil, fmt.Errorf("cannot fetch image %s: %w: %d of %d bytes came",
+			image.URL, drivers.ErrRetry, len(text), size)
 	}
 	return text, nil
 }

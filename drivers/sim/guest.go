@@ -20,7 +20,8 @@ func (d *Driver) GuestCrash(id vm.InstanceID) error {
 	return d.guest(id, vm.PowerCrashed, "guest-panicked")
 }
 
-// GuestReport has receivers of Events hear what the machine does now, as a hypervisor tells what somebody changed in it.
+// GuestReport has receivers of Events hear what the machine does now, as a hypervisor tells what somebody changed in
+// it.
 func (d *Driver) GuestReport(id vm.InstanceID) error {
 	m := d.find(id)
 	if m == nil {

@@ -15,15 +15,16 @@ import (
 	"leasehold/vm"
 )
 
-// A copy of a disk is a file called after the image that it is for. It becomes that image by moving to the other folder, as
-// a whole.
+// A copy of a disk is a file called after the image that it is for. It becomes that image by moving to the other folder,
+// as a whole.
 func (d *Driver) copyDir() string  { return filepath.Join(d.cfg.Dir, "copies") }
 func (d *Driver) imageDir() string { return filepath.Join(d.cfg.Dir, "images") }
 
 func (d *Driver) copyFile(id vm.ImageID) string  { return filepath.Join(d.copyDir(), string(id)) }
 func (d *Driver) imageFile(id vm.ImageID) string { return filepath.Join(d.imageDir(), string(id)) }
 
-// Snapshot copies the machine's own disk as it is when the call begins, also of a rescued machine. A guest does not notice.
+// Snapshot copies the machine's own disk as it is when the call begins, also of a rescued machine. A guest does not
+// notice.
 func (d *Driver) Snapshot(
 	ctx context.Context, id vm.InstanceID, image vm.ImageID, report drivers.Report,
 ) error {
@@ -128,7 +129,7 @@ func (d *Driver) changeImage(ctx context.Context, m *machine, name string, f fun
 	return nil
 }
 
-// DropImage removes the copy before the image, so that what is left of a removal cut short is the whole image or nothing.
+// DropImage removes the copy before the image, so that what a removal cut short leaves is the whole image or nothing.
 func (d *Driver) DropImage(ctx context.Context, image vm.ImageID) error {
 	if err := d.drop(ctx, image); err != nil {
 		return fmt.Errorf("cannot drop image %s: %w", image, err)

@@ -126,8 +126,8 @@ func TestUsageIsTheTimeThatAMachineExecuted(t *testing.T) {
 func TestAnOlderMachineHasADisk(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, open(t, sim.Config{Dir: dir}).Close())
-	text := `{"schema":1,"spec":{"id":"old","name":"old","size":{"vcpus":1,"memory_mib":1},"image":{"url":"builtin:default"}},` +
-		`"made":true,"spawned":true,"power_state":"running","since":"2026-01-02T03:04:05Z"}`
+	text := `{"schema":1,"spec":{"id":"old","name":"old","size":{"vcpus":1,"memory_mib":1},` +
+		`"image":{"url":"builtin:default"}},"made":true,"spawned":true,"power_state":"running","since":"2026-01-02T03:04:05Z"}`
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "machines", "old.json"), []byte(text), 0o644))
 	d := open(t, sim.Config{Dir: dir})
 	require.Equal(t, vm.PowerRunning, power(t, d, "old"))

@@ -34,8 +34,8 @@ func digest(user, password string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// GuestPassword tells whose password was last set on the disk that the machine starts from, and the digest that is kept of
-// the two. Both are empty when none was.
+// GuestPassword tells whose password was last set on the disk that the machine starts from, and the digest that is kept
+// of the two. Both are empty when none was.
 func (d *Driver) GuestPassword(id vm.InstanceID) (user, kept string) {
 	m := d.find(id)
 	if m == nil {

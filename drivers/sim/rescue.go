@@ -34,8 +34,9 @@ func (d *Driver) Rescue(
 	})
 }
 
-// Unrescue starts the machine anew from its own disk. What is not rescued and off was left so by an Unrescue cut short, as
-// far as anybody can tell, and is started; what is paused or suspended was not, and its memory is not given up for nothing.
+// Unrescue starts the machine anew from its own disk. What is not rescued and off was left so by an Unrescue cut short,
+// as far as anybody can tell, and is started; what is paused or suspended was not, and its memory is not given up for
+// nothing.
 func (d *Driver) Unrescue(ctx context.Context, id vm.InstanceID, report drivers.Report) error {
 	return d.run(ctx, "unrescue", id, report, func(ctx context.Context, c *call) error {
 		return c.do(ctx, "unrescue", named("unrescue"), func(r *record) (verdict, error) {

@@ -55,8 +55,8 @@ func check(spec drivers.Spec) (faults, error) {
 	return parseFaults(spec.Metadata)
 }
 
-// Start lets the machine execute; a paused one goes on. A suspended one would too, or lose its memory: that is for Resume
-// and Stop, so that nobody does either by mistake.
+// Start lets the machine execute; a paused one goes on. A suspended one would too, or lose its memory: that is for
+// Resume and Stop, so that nobody does either by mistake.
 func (d *Driver) Start(ctx context.Context, id vm.InstanceID, report drivers.Report) error {
 	step := func(r *record) string {
 		if r.Spawned {
@@ -72,7 +72,8 @@ func (d *Driver) Start(ctx context.Context, id vm.InstanceID, report drivers.Rep
 			case r.executing():
 				return already, nil
 			case r.Power == vm.PowerSuspended:
-				return already, vm.Refuse(vm.ReasonStateForbids, "its memory is saved: resume it, or stop it to give that up")
+				return already, vm.Refuse(vm.ReasonStateForbids,
+					"its memory is saved: resume it, or stop it to give that up")
 			case r.Power == vm.PowerPaused:
 				r.enter(vm.PowerRunning, "")
 			default:
@@ -83,8 +84,8 @@ func (d *Driver) Start(ctx context.Context, id vm.InstanceID, report drivers.Rep
 	})
 }
 
-// Stop ends execution, or gives saved memory up. The simulated guest obeys as soon as it is asked, and a paused one is not asked, so grace is never
-// waited for; a slow guest is told with the step's latency.
+// Stop ends execution, or gives saved memory up. The simulated guest obeys as soon as it is asked, and a paused one is
+// not asked, so grace is never waited for; a slow guest is told with the step's latency.
 func (d *Driver) Stop(ctx context.Context, id vm.InstanceID, _ time.Duration, report drivers.Report) error {
 	return d.run(ctx, "stop", id, report, func(ctx context.Context, c *call) error {
 		return c.do(ctx, "stop", named("stop"), func(r *record) (verdict, error) {
@@ -100,8 +101,8 @@ func (d *Driver) Stop(ctx context.Context, id vm.InstanceID, _ time.Duration, re
 	})
 }
 
-// Reboot restarts the guest. A hard one also starts what has ended and was started once: a reboot that was cut short on a
-// real host may have left it so. Saved memory is not given up for it.
+// Reboot restarts the guest. A hard one also starts what has ended and was started once: a reboot that was cut short on
+// a real host may have left it so. Saved memory is not given up for it.
 func (d *Driver) Reboot(ctx context.Context, id vm.InstanceID, grace time.Duration, report drivers.Report) error {
 	return d.run(ctx, "reboot", id, report, func(ctx context.Context, c *call) error {
 		return c.do(ctx, "reboot", named("reboot"), func(r *record) (verdict, error) {
