@@ -27,7 +27,9 @@ type Error struct {
 	Desc    string `json:"desc"`
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("cannot execute %s in the guest: %s", e.Command, e.Desc) }
+func (e *Error) Error() string {
+	return fmt.Sprintf("cannot execute %s in the guest: %s", e.Command, e.Desc)
+}
 
 const (
 	// answerLimit is how long a command may take: a freeze writes out all that the guest has cached, a password goes

@@ -222,8 +222,8 @@ func TestCallThatIsGivenUpBreaksTheConnection(t *testing.T) {
 
 func TestEndOfConnectionEndsTheCommand(t *testing.T) {
 	for name, end := range map[string]func(*guest){
-		"by the guest":            func(g *guest) { g.Close() },
-		"by nonsense":             func(g *guest) { g.tell("what?") },
+		"by the guest":             func(g *guest) { g.Close() },
+		"by nonsense":              func(g *guest) { g.tell("what?") },
 		"by an answer without end": func(g *guest) { _, _ = g.Write(make([]byte, 2<<20)) },
 	} {
 		t.Run(name, func(t *testing.T) {
