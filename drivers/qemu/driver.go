@@ -17,7 +17,7 @@ import (
 	"leasehold/vm"
 )
 
-// Driver implements drivers.Driver, Rebooter, Pauser, Consoler and Interrupter.
+// Driver implements drivers.Driver, Rebooter, Pauser, Consoler, Interrupter and Passworder.
 type Driver struct {
 	cfg    Config
 	hyper  hypervisor

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // The places on the disk, in sectors.
@@ -100,5 +101,5 @@ func (g grub) bootSector() ([]byte, error) {
 
 // fill makes b whole sectors.
 func fill(b []byte) []byte {
-	return append(b[:len(b):len(b)], make([]byte, -len(b)&(sector-1))...)
+	return append(slices.Clip(b), make([]byte, -len(b)&(sector-1))...)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 )
 
 // pack is a package of one version.
@@ -87,7 +86,7 @@ func withIndex(ctx context.Context, do func() error) error {
 func debOf(work, name string) (string, error) {
 	found, err := filepath.Glob(filepath.Join(work, name+"_*.deb"))
 	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("cannot find the downloaded %s among %s: %w", name, strings.Join(found, " "), err)
+		return "", fmt.Errorf("cannot find the downloaded %s: there are %d of it", name, len(found))
 	}
 	return found[0], nil
 }

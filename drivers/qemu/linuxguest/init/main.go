@@ -47,6 +47,7 @@ func boot() error {
 		return err
 	}
 	g := &guest{line: line, shadow: newShadow("/etc/shadow")}
+	g.tell("") // the loader has left the cursor in the middle of a line
 	if err := g.shadow.create("root", "operator"); err != nil {
 		return err
 	}
