@@ -8,12 +8,16 @@ import (
 	"leasehold/drivers/qemu/folder"
 )
 
-// listeners are the sockets of a machine, in the order of QEMU's descriptors 3, 4, 5.
-var listeners = []string{folder.QMP, folder.QMP2, folder.Serial}
+// listeners are the sockets of a machine, in the order of QEMU's descriptors 3, 4, 5, 6.
+var listeners = []string{folder.QMP, folder.QMP2, folder.Serial, folder.Agent}
 
 // hotPlugs is how many devices may be plugged in while the machine runs: each needs a root port of its own, which must
 // be there from the beginning.
 const hotPlugs = 8
+
+// agentSlot is where the guest finds the port of its agent. It is named, and no neighbour of the disk, so that a machine
+// that was made before there was such a port gets one with its next process and keeps every other device in its place.
+const agentSlot = "0x8"
 
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
@@ -38,6 +42,9 @@ func (h hypervisor) arguments(d definition, firmware []string) []string {
 		"-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control",
 		"-chardev", "socket,id=qmp2,fd=4,server=on,wait=off", "-mon", "chardev=qmp2,mode=control",
 		"-chardev", "socket,id=ser,fd=5,server=on,wait=off,logappend=on,logfile=" + folder.SerialLog, "-serial", "chardev:ser",
+		"-chardev", "socket,id=qga,fd=6,server=on,wait=off",
+		"-device", "virtio-serial-pci,id=vser0,bus=pcie.0,addr=" + agentSlot + ",max_ports=2",
+		"-device", "virtserialport,bus=vser0.0,nr=1,chardev=qga,name=org.qemu.guest_agent.0",
 		"-blockdev", `{"node-name":"disk0","driver":"qcow2","discard":"unmap",` +
 			`"file":{"driver":"file","filename":"` + folder.Disk + `","discard":"unmap"}}`,
 		"-device", "virtio-blk-pci,drive=disk0,id=vd0,bus=pcie.0,addr=0x2,bootindex=1,werror=stop,rerror=stop",

@@ -7,6 +7,7 @@
 //	   |  qmp    <--------------------->  |       calls and events
 //	   |  qmp2   <--------------------->  |       Inspect, which a hung call must not delay
 //	   |  ser    <--------------------->  |       console, one at a time: a new one closes the older
+//	   |  qga    <--------------------->  |       the guest's own agent, if it has one
 //
 // What a machine is, is read from three places and never remembered: the folder (is it made?), the lock (does a process
 // live?), and then QEMU itself, or exit.json when no process lives.

@@ -17,7 +17,7 @@ import (
 	"leasehold/vm"
 )
 
-// Driver implements drivers.Driver, Rebooter, Pauser, Consoler and Interrupter.
+// Driver implements drivers.Driver, Rebooter, Pauser, Consoler, Interrupter and Passworder.
 type Driver struct {
 	cfg    Config
 	hyper  hypervisor
@@ -87,6 +87,7 @@ func (d *Driver) adopt() error {
 			if found, _ := look(dir); found == whole {
 				m := d.hold(id, dir)
 				m.startWatching()
+				d.wg.Go(func() { m.thawLeft(d.ctx) })
 				d.release(m)
 			}
 		}
@@ -113,7 +114,7 @@ func (d *Driver) ids() ([]vm.InstanceID, error) {
 func (d *Driver) Info(context.Context) (drivers.Info, error) {
 	return drivers.Info{
 		Driver: "qemu", Version: d.hyper.version, Accel: string(d.hyper.accel), Capacity: d.cfg.Capacity,
-		Powers: []string{"reboot", "pause", "console", "interrupt"},
+		Powers: []string{"reboot", "pause", "console", "interrupt", "password"},
 	}, nil
 }
 

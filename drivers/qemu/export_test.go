@@ -1,6 +1,11 @@
 package qemu
 
-import "leasehold/drivers"
+import (
+	"context"
+
+	"leasehold/drivers"
+	"leasehold/vm"
+)
 
 // The pure parts, for tables.
 var (
@@ -26,3 +31,28 @@ var (
 	Send      = (*hub).send
 	CloseHub  = (*hub).close
 )
+
+// Freeze freezes the file systems of a machine, as a call that copies its disk does.
+func (d *Driver) Freeze(ctx context.Context, id vm.InstanceID) (thaw func(), err error) {
+	ctx, m, done, err := d.begin(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return m.freeze(ctx)
+}
+
+// LeaveFrozen is what is left of Freeze when the process dies.
+func (d *Driver) LeaveFrozen(ctx context.Context, id vm.InstanceID) error {
+	ctx, m, done, err := d.begin(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	agent, err := m.agent(ctx, freezePatience)
+	if err != nil {
+		return err
+	}
+	defer agent.Close()
+	return freezeAnew(ctx, agent)
+}

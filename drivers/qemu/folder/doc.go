@@ -8,6 +8,7 @@
 //	pidfile      the hypervisor's process, while it lives
 //	qmp qmp2     monitors: of the calls and events, and of Inspect
 //	ser ser.log  the serial line and what came over it
+//	qga          the port of the guest's agent
 //	shim         the shim's control socket
 //	qemu.log shim.log
 //

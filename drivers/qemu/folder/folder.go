@@ -25,6 +25,7 @@ const (
 	QMP2      = "qmp2"
 	Serial    = "ser"
 	SerialLog = "ser.log"
+	Agent     = "qga"
 	Control   = "shim"
 	QEMULog   = "qemu.log"
 	ShimLog   = "shim.log"
