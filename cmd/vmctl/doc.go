@@ -3,6 +3,8 @@
 //	vmctl instance create web-1 --flavor tiny --image default --wait
 //	vmctl instance list
 //	vmctl explain web-1
+//	vmctl instance events web-1
+//	vmctl fsm show
 //
 // Flags may also stand in the environment (LEASEHOLD_SERVER, LEASEHOLD_PROJECT, LEASEHOLD_OUTPUT, LEASEHOLD_TIMEOUT) and in
 // the file leasehold/vmctl.yaml of the user's configuration folder, under their own names; the first of the three that
@@ -13,7 +15,8 @@
 //	output: table
 //	timeout: 30s
 //
-// Standard output carries data only. It ends with one of these codes:
+// Standard output carries data only. On a terminal sentences are wrapped, and ids are short where whole ones do not
+// fit; into a file or a pipe each row is one line with whole ids. It ends with one of these codes:
 //
 //	  0  done; with --wait the task succeeded, without it the task was accepted
 //	  1  the task failed or was cancelled; or check found violations

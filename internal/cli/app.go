@@ -97,7 +97,11 @@ func (a *app) close() {
 }
 
 func (a *app) print() output.Printer {
-	return output.Printer{Out: a.env.Out, Format: a.settings.format, Now: a.env.Now}
+	p := output.Printer{Out: a.env.Out, Format: a.settings.format, Now: a.env.Now}
+	if a.env.Screen != nil {
+		p.Columns = a.env.Screen()
+	}
+	return p
 }
 
 // say writes a line for a person.

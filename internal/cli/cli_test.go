@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -45,6 +46,8 @@ type shell struct {
 	terminal bool
 	config   string
 	raw      func() (func(), error)
+	secret   func(context.Context) (string, error)
+	screen   int // columns of standard output as a terminal
 }
 
 // result is what one run leaves.
@@ -74,12 +77,15 @@ func (s *shell) into(ctx context.Context, line string, out, err io.Writer) exit.
 
 func (s *shell) words(ctx context.Context, args []string, out, err io.Writer) exit.Code {
 	env := cli.Env{
-		In: s.in, Out: out, Err: err, Config: s.config, Raw: s.raw,
+		In: s.in, Out: out, Err: err, Config: s.config, Raw: s.raw, Secret: s.secret,
 		Getenv: func(name string) string { return s.env[name] },
 		Now:    func() time.Time { return clitest.Began.Add(3*time.Minute + 12*time.Second) },
 	}
 	if s.terminal {
 		env.Terminal = func() int { return 100 }
+	}
+	if s.screen > 0 {
+		env.Screen = func() int { return s.screen }
 	}
 	return cli.Main(ctx, args, env)
 }
@@ -107,4 +113,11 @@ func parse(t *testing.T, text string) map[string]any {
 	var v map[string]any
 	require.NoError(t, json.Unmarshal([]byte(text), &v), text)
 	return v
+}
+
+func requireFits(t *testing.T, text string, columns int) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), columns, line)
+	}
 }

@@ -66,7 +66,9 @@ func TestUnknownThingsAreNotFound(t *testing.T) {
 	sh := at(clitest.New().Start(t))
 	for _, line := range []string{
 		"instance show nobody", "instance stop nobody", "instance rename nobody x", "explain nobody", "task show 9",
-		"task wait 9", "task watch 9", "instance console nobody",
+		"task wait 9", "task watch 9", "instance console nobody", "instance events nobody", "instance usage nobody",
+		"instance suspend nobody", "instance snapshot nobody --name x", "instance rescue web-0 --image nothing", "host delete h9",
+		"image show nothing",
 	} {
 		require.Equal(t, exit.NotFound, sh.run(t.Context(), line).code, line)
 	}
@@ -83,19 +85,29 @@ func TestNobodyThereIsUnavailable(t *testing.T) {
 func TestAWrongCommandLineIsUsage(t *testing.T) {
 	sh := at(clitest.New().Start(t))
 	for line, says := range map[string]string{
-		"bogus":                                     `unknown command "bogus"`,
-		"instance lst":                              "did you mean list?",
-		"instance show":                             "accepts 1 arg(s), received 0",
-		"instance show a b":                         "accepts 1 arg(s), received 2",
-		"instance create x":                         `"flavor", "image" not set`,
-		"instance list --nope":                      "unknown flag: --nope",
-		"instance list -o xml":                      "none of table, wide, json, yaml",
-		"instance list --timeout 0s":                "cannot work with a timeout of 0s",
-		"instance list --timeout soon":              `invalid argument "soon"`,
-		"instance list --server http://c1":          "cannot use \"http://c1\" as a server",
-		"instance update web-0":                     "no change is given",
-		"instance update web-0 --set a=1 --unset a": "cannot set and unset",
-		"instance list --config /nowhere.yaml":      "cannot read the configuration",
+		"bogus":                                                `unknown command "bogus"`,
+		"instance lst":                                         "did you mean list?",
+		"instance show":                                        "accepts 1 arg(s), received 0",
+		"instance show a b":                                    "accepts 1 arg(s), received 2",
+		"instance create x":                                    `"flavor", "image" not set`,
+		"instance list --nope":                                 "unknown flag: --nope",
+		"instance list -o xml":                                 "none of table, wide, json, yaml",
+		"instance list --timeout 0s":                           "cannot work with a timeout of 0s",
+		"instance list --timeout soon":                         `invalid argument "soon"`,
+		"instance list --server http://c1":                     "cannot use \"http://c1\" as a server",
+		"instance update web-0":                                "no change is given",
+		"instance update web-0 --set a=1 --unset a":            "cannot set and unset",
+		"instance update web-0 --set a=1 --metadata a=2":       "cannot set and unset",
+		"instance update web-0 --protect --unprotect":          "none of the others can be",
+		"instance snapshot web-0":                              `"name" not set`,
+		"instance set-password web-0 secret":                   "accepts 1 arg(s), received 2",
+		"instance set-password web-0":                          "cannot set an empty password",
+		"instance set-password web-0 --password-file /nowhere": "cannot read the password",
+		"instance events":                                      "accepts 1 arg(s), received 0",
+		"events --since -1":                                    "it is below zero",
+		"host confirm-fenced h2":                               `"reason" not set`,
+		"fsm show verbs":                                       `cannot show the table "verbs"`,
+		"instance list --config /nowhere.yaml":                 "cannot read the configuration",
 	} {
 		got := sh.run(t.Context(), line)
 		require.Equal(t, exit.Usage, got.code, line)

@@ -20,7 +20,8 @@ func (a *app) instance() *cobra.Command {
 		a.instanceStart(), a.instanceStop(), a.instanceReboot(), a.instancePause(), a.instanceUnpause(),
 		a.instanceSuspend(), a.instanceResume(), a.instanceRescue(), a.instanceUnrescue(), a.instanceRebuild(),
 		a.instanceSnapshot(), a.instanceSetPassword(), a.instanceUsage(),
-		a.instanceConsole(), a.instanceActions(), a.explain("vmctl instance explain"), a.instanceTasks())
+		a.instanceConsole(), a.instanceActions(), a.explain("vmctl instance explain"), a.instanceTasks(),
+		a.instanceEvents())
 	cmd.Aliases = []string{"instances", "vm"}
 	return cmd
 }
@@ -34,7 +35,8 @@ func (a *app) instanceCreate() *cobra.Command {
 		Long:  "create admits a new instance and the task that builds it. Without a name it gets one made from its id.",
 		Example: `  vmctl instance create web-1 --flavor small --image default --wait
   vmctl instance create --flavor tiny --image default --metadata tier=web --metadata owner=ann
-  vmctl instance create db-1 --flavor large --image default --host h2 --request-id deploy-42`,
+  vmctl instance create db-1 --flavor large --image default --host h2 --request-id deploy-42
+  vmctl instance create db-1 --flavor large --image default --protect --on-host-boot stopped`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: nothing,
 		RunE: a.run(func(ctx context.Context, args []string) error {
@@ -54,7 +56,8 @@ func (a *app) instanceCreate() *cobra.Command {
 	f.StringVar(&req.Host, "host", "", "place it on this host and no other")
 	f.StringVar(&req.Availability, "availability", "", "none (the default) or restart: started elsewhere when its host is lost")
 	f.StringVar(&req.OnHostBoot, "on-host-boot", "", "restart (the default) or stopped: what becomes of it when its host was rebooted")
-	f.BoolVar(&req.DeleteProtection, "delete-protection", false, "refuse deletes until it is taken off")
+	f.BoolVar(&req.DeleteProtection, "protect", false, "refuse deletes until: vmctl instance update --unprotect")
+	f.BoolVar(&req.DeleteProtection, "delete-protection", false, "the same as --protect")
 	require(cmd, "flavor", "image")
 	o.flags(cmd)
 	a.completeFlag(cmd, "flavor", a.flavorNames)
@@ -73,7 +76,8 @@ func (a *app) instanceList() *cobra.Command {
 		Short:   "List the instances of the project",
 		Example: `  vmctl instance list
   vmctl instance list --state error -o wide
-  vmctl instance list --label tier=web --sort -created_at -o json`,
+  vmctl instance list --label tier=web --sort -created_at -o json
+  vmctl instance list --state deleted`,
 		Args: cobra.NoArgs,
 		RunE: answer(a, func(ctx context.Context, c *client.Client, _ []string) (*conductorv1.ListInstancesResponse, error) {
 			return pages(func(token string) (*conductorv1.ListInstancesResponse, error) {
@@ -83,7 +87,7 @@ func (a *app) instanceList() *cobra.Command {
 		}, output.Printer.Instances),
 	}
 	f := cmd.Flags()
-	f.StringVar(&req.State, "state", "", "only those in this state")
+	f.StringVar(&req.State, "state", "", "only those in this state; deleted ones while a host may hold the rest of them")
 	f.StringVar(&req.Host, "host", "", "only those on this host")
 	f.StringVar(&req.Name, "name", "", "only the one with this name")
 	f.StringVar(&req.Label, "label", "", "only those with this metadata: key or key=value")
@@ -107,48 +111,6 @@ func (a *app) instanceShow() *cobra.Command {
 			return c.GetInstance(ctx, &conductorv1.GetRequest{Id: args[0]})
 		}, output.Printer.Instance),
 	}
-}
-
-func (a *app) instanceUpdate() *cobra.Command {
-	req := &conductorv1.UpdateInstanceRequest{}
-	var unset []string
-	var protect bool
-	cmd := &cobra.Command{
-		Use:   "update INSTANCE",
-		Short: "Change the name, metadata, delete protection or on_host_boot of an instance",
-		Example: `  vmctl instance update web-1 --name web-2
-  vmctl instance update web-1 --set tier=web --unset owner
-  vmctl instance update web-1 --delete-protection=false`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: first(a.instanceNames),
-	}
-	cmd.RunE = answer(a, func(ctx context.Context, c *client.Client, args []string) (*conductorv1.Instance, error) {
-		req.Id = args[0]
-		for _, key := range unset {
-			if req.Metadata == nil {
-				req.Metadata = map[string]string{}
-			}
-			if _, both := req.Metadata[key]; both {
-				return nil, usagef("cannot set and unset %q at once", key)
-			}
-			req.Metadata[key] = "" // takes the entry away
-		}
-		if cmd.Flags().Changed("delete-protection") {
-			req.DeleteProtection = &protect
-		}
-		if req.Name == "" && len(req.Metadata) == 0 && req.DeleteProtection == nil && req.OnHostBoot == "" {
-			return nil, usagef("cannot update %s: no change is given", args[0])
-		}
-		return c.UpdateInstance(ctx, req)
-	}, output.Printer.Instance)
-	f := cmd.Flags()
-	f.StringVar(&req.Name, "name", "", "the new name")
-	f.StringToStringVar(&req.Metadata, "set", nil, "metadata to set, key=value; may be repeated")
-	f.StringSliceVar(&unset, "unset", nil, "keys of metadata to take away")
-	f.BoolVar(&protect, "delete-protection", false, "refuse deletes, or no longer")
-	f.StringVar(&req.OnHostBoot, "on-host-boot", "", "restart or stopped: what becomes of it when its host was rebooted")
-	f.Int64Var(&req.IfRevision, "if-revision", 0, "only when the record still has this revision")
-	return cmd
 }
 
 func (a *app) instanceRename() *cobra.Command {

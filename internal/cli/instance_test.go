@@ -8,6 +8,7 @@ import (
 	conductorv1 "leasehold/api/conductor/v1"
 	"leasehold/internal/cli/clitest"
 	"leasehold/internal/cli/exit"
+	"leasehold/vm"
 )
 
 const (
@@ -21,6 +22,20 @@ func TestListIsATable(t *testing.T) {
 	require.Equal(t, result{out: "" +
 		"ID                                    NAME   STATE   DOING  POWER    HOST  AGE\n" +
 		"01934f01-0000-7000-8000-000000000001  web-0  active  -      running  h1    3m12s\n"}, got)
+}
+
+func TestIDsAreShortWhereWholeOnesDoNotFit(t *testing.T) {
+	sh := at(clitest.New().Start(t))
+	whole := sh.run(t.Context(), "instance list").out
+	sh.screen = 120
+	require.Equal(t, whole, sh.run(t.Context(), "instance list").out)
+	sh.screen = 70
+	short := sh.run(t.Context(), "instance list").out
+	require.Equal(t, ""+
+		"ID             NAME   STATE   DOING  POWER    HOST  AGE\n"+
+		"01934f01-0000  web-0  active  -      running  h1    3m12s\n", short)
+	require.Contains(t, sh.run(t.Context(), "instance list -o wide").out, web0)
+	require.Contains(t, sh.run(t.Context(), "instance show 01934f01-0000").out, web0)
 }
 
 func TestListFetchesAllPages(t *testing.T) {
@@ -75,7 +90,7 @@ func TestShowAsYAML(t *testing.T) {
 func TestCreateSendsWhatWasAsked(t *testing.T) {
 	cluster := clitest.New()
 	got := at(cluster.Start(t)).run(t.Context(), "-p blue instance create web-1 --flavor tiny --image default "+
-		"--metadata a=b --metadata c=d --host h1 --availability restart --delete-protection --request-id k1")
+		"--metadata a=b --metadata c=d --host h1 --availability restart --on-host-boot stopped --protect --request-id k1")
 	require.Equal(t, result{out: "" +
 		"INSTANCE                              NAME   STATE     TASK                                  KIND    STATUS\n" +
 		web1 + "  web-1  building  " + task1 + "  create  running\n"}, got)
@@ -86,6 +101,7 @@ func TestCreateSendsWhatWasAsked(t *testing.T) {
 	require.Equal(t, map[string]string{"a": "b", "c": "d"}, req.GetMetadata())
 	require.Equal(t, "h1", req.GetHost())
 	require.Equal(t, "restart", req.GetAvailability())
+	require.Equal(t, "stopped", req.GetOnHostBoot())
 	require.True(t, req.GetDeleteProtection())
 	require.Equal(t, "k1", req.GetRequestId())
 }
@@ -134,19 +150,6 @@ func TestStopSendsItsFlags(t *testing.T) {
 	require.Equal(t, int64(90), req.GetTimeout().GetSeconds())
 }
 
-func TestUpdateSetsAndTakesAway(t *testing.T) {
-	cluster := clitest.New()
-	sh := at(cluster.Start(t))
-	got := sh.run(t.Context(), "instance update web-0 --name web-9 --set owner=ann --unset tier -o json")
-	require.Zero(t, got.code, got.err)
-	require.Equal(t, "web-9", parse(t, got.out)["name"])
-	require.Equal(t, map[string]any{"owner": "ann"}, parse(t, got.out)["metadata"])
-	req := cluster.Calls("UpdateInstance")[0].Request.(*conductorv1.UpdateInstanceRequest)
-	require.Nil(t, req.DeleteProtection, "what was not named is not changed")
-
-	require.Equal(t, "web-8", parse(t, sh.run(t.Context(), "instance rename web-9 web-8 -o json").out)["name"])
-}
-
 func TestExplainIsSentences(t *testing.T) {
 	sh := at(clitest.New().Start(t))
 	want := result{out: "web-0 is active and idle.\n  state:  It is active since 3 minutes.\n  host:   Its host h1 is up.\n"}
@@ -154,4 +157,13 @@ func TestExplainIsSentences(t *testing.T) {
 	require.Equal(t, want, sh.run(t.Context(), "instance explain web-0"))
 	require.Contains(t, sh.run(t.Context(), "explain web-0 -o wide").out, "since=2026-01-02T03:04:05Z")
 	require.Len(t, parse(t, sh.run(t.Context(), "explain web-0 -o json").out)["facts"], 2)
+}
+
+func TestWhatIsDeletedIsListedWhenAskedFor(t *testing.T) {
+	cluster := clitest.New()
+	sh := at(cluster.Start(t))
+	sh.run(t.Context(), "instance delete web-0")
+	cluster.End(vm.TaskSucceeded, nil)
+	require.NotContains(t, sh.run(t.Context(), "instance list").out, "web-0")
+	require.Contains(t, sh.run(t.Context(), "instance list --state deleted").out, "web-0  deleted")
 }

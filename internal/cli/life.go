@@ -1,14 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	conductorv1 "leasehold/api/conductor/v1"
 	"leasehold/internal/cli/client"
@@ -95,51 +90,4 @@ func (a *app) instanceSnapshot() *cobra.Command {
 	cmd.Flags().StringVar(&name, "name", "", "the name of the image")
 	require(cmd, "name")
 	return cmd
-}
-
-func (a *app) instanceSetPassword() *cobra.Command {
-	var user, file string
-	cmd := a.verb(verb{
-		use: "set-password", short: "Have the guest's agent set a password",
-		long: "set-password asks for the password without showing it, or reads one line from standard input or a file. It is never an\n" +
-			"argument: those are seen by every user of the machine. Only the host that runs the instance can read it.",
-		example: `  vmctl instance set-password web-1 --wait
-  vmctl instance set-password web-1 --user admin --password-file secret.txt`,
-		send: func(ctx context.Context, c *client.Client, id, key string) (*conductorv1.InstanceTask, error) {
-			password, err := a.readPassword(file)
-			if err != nil {
-				return nil, err
-			}
-			return c.SetPasswordInstance(ctx, &conductorv1.SetPasswordRequest{Id: id, RequestId: key, User: user, Password: password})
-		},
-	})
-	cmd.Flags().StringVar(&user, "user", "", "whose password it is (the server's default is root)")
-	cmd.Flags().StringVar(&file, "password-file", "", "read its first line from this file")
-	return cmd
-}
-
-// readPassword asks a person, or reads one line.
-func (a *app) readPassword(path string) (string, error) {
-	if path != "" {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return "", usagef("cannot read the password: %v", err)
-		}
-		line, _, _ := strings.Cut(string(text), "\n")
-		return strings.TrimSuffix(line, "\r"), nil
-	}
-	if in, ok := a.env.In.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
-		fmt.Fprint(a.env.Err, "Password: ")
-		typed, err := term.ReadPassword(int(in.Fd()))
-		fmt.Fprintln(a.env.Err)
-		if err != nil {
-			return "", usagef("cannot read the password: %v", err)
-		}
-		return string(typed), nil
-	}
-	line, err := bufio.NewReader(a.env.In).ReadString('\n')
-	if line == "" && err != nil {
-		return "", usagef("cannot read the password from standard input: %v", err)
-	}
-	return strings.TrimRight(line, "\r\n"), nil
 }

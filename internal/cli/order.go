@@ -65,7 +65,16 @@ func (a *app) place(
 	if err != nil && vm.ReasonOf(err) != vm.ReasonNotFound {
 		return err
 	}
-	after := &conductorv1.InstanceTask{Instance: instance, Task: task, Revision: max(task.GetRevision(), answer.GetRevision())}
+	image := answer.GetImage()
+	if image != nil { // as the task left it, too; that of a snapshot that failed is gone
+		image, err = c.GetImage(ctx, &conductorv1.GetRequest{Id: image.GetId(), MinRevision: task.GetRevision()})
+		if err != nil && vm.ReasonOf(err) != vm.ReasonNotFound {
+			return err
+		}
+	}
+	after := &conductorv1.InstanceTask{
+		Instance: instance, Task: task, Image: image, Revision: max(task.GetRevision(), answer.GetRevision()),
+	}
 	if err := a.print().Order(after); err != nil {
 		return err
 	}

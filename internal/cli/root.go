@@ -17,7 +17,7 @@ func (a *app) root() *cobra.Command {
   vmctl instance list
   vmctl explain web-1
   vmctl instance delete web-1 --wait`,
-		a.instance(), a.task(), a.explain("vmctl explain"), a.image(), a.flavor(),
+		a.instance(), a.task(), a.explain("vmctl explain"), a.events(), a.image(), a.flavor(),
 		a.host(), a.lock(), a.conductor(), a.check(), a.fsm(), a.version(), exitCodes())
 	root.Long = `vmctl asks the conductors of a Leasehold cluster. Any of them answers; the next one is asked when one is away.
 

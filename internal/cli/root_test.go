@@ -28,7 +28,7 @@ func commands(t *testing.T, line string) []string {
 
 func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 	all := commands(t, "")
-	require.Greater(t, len(all), 40)
+	require.Greater(t, len(all), 55)
 	for _, line := range all {
 		got := (&shell{}).run(t.Context(), line+" --help")
 		require.Zero(t, got.code, line)
@@ -72,6 +72,12 @@ func TestCompletionAsksTheServer(t *testing.T) {
 	require.Equal(t, []string{"tiny"}, complete("instance create --flavor", "t"))
 	require.Equal(t, []string{"stopped"}, complete("instance list --state", "st"))
 	require.Equal(t, []string{"json"}, complete("instance list -o", "j"))
+	require.Equal(t, []string{"web-0\tactive"}, complete("instance rescue", "w"))
+	require.Equal(t, []string{"default\traw"}, complete("instance rebuild web-0 --image", "d"))
+	require.Equal(t, []string{"h1\tup", "h2\tdown"}, complete("host delete", ""))
+	require.Equal(t, []string{"stopped"}, complete("instance update web-0 --on-host-boot", "s"))
+	require.Equal(t, []string{"recovery", "restart"}, complete("fsm show actions", "re"))
+	require.Equal(t, []string{"web-0\tactive"}, complete("instance events", "w"))
 	require.Empty(t, complete("instance stop web-0", ""), "it takes one only")
 }
 

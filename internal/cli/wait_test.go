@@ -151,10 +151,9 @@ func TestTaskWaitPrintsTheTask(t *testing.T) {
 	cluster.End(vm.TaskSucceeded, nil)
 	got := ended(t, run)
 	require.Zero(t, got.code, got.err)
-	require.Contains(t, got.out, "\nsteps:\n"+
-		"  STEP          STATUS  HOST  TOOK  ERROR\n"+
-		"  powering_off  done    -     12s   -\n")
-	require.Contains(t, got.out, "\nattempts:\n"+
-		"  CONDUCTOR  FENCE  SINCE  WHY\n"+
-		"  c1         -      3m12s  admitted\n")
+	require.Contains(t, got.out, "\ntimeline:\n"+
+		"  AFTER    TOOK     WHAT          HOST  RESULT\n"+
+		"  0.000s   -        conductor c1  -     admitted\n"+
+		"  0.000s   12.000s  powering_off  -     done\n"+
+		"  12.000s  -        end           -     succeeded\n")
 }

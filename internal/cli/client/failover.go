@@ -164,12 +164,15 @@ func elsewhere(err error) bool {
 }
 
 // settles are the calls that say how it shall be, so that saying it twice is the same.
-var settles = []string{"UpdateInstance", "CancelTask", "EnableHost", "DisableHost"}
+var settles = []string{"UpdateInstance", "CancelTask", "EnableHost", "DisableHost", "ConfirmFencedHost"}
 
 // repeatable says whether a call whose answer was lost may be made again (P5).
 func repeatable(method string, args any) bool {
 	if order, ok := args.(interface{ GetRequestId() string }); ok {
 		return order.GetRequestId() != ""
+	}
+	if edit, ok := args.(interface{ GetIfRevision() int64 }); ok && edit.GetIfRevision() != 0 {
+		return false // when the first one was done, the record has another revision, and the second would be refused
 	}
 	name := path.Base(method)
 	for _, reads := range []string{"Get", "List", "Explain", "Check", "Wait"} {

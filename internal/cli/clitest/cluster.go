@@ -4,7 +4,9 @@
 package clitest
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	conductorv1 "leasehold/api/conductor/v1"
+	"leasehold/fsm"
 	"leasehold/vm"
 )
 
@@ -34,6 +37,10 @@ type Cluster struct {
 	revision  int64
 	instances []*conductorv1.Instance
 	tasks     []*conductorv1.Task
+	images    []*conductorv1.Image
+	hosts     []*conductorv1.Host
+	events    []*conductorv1.Event
+	forgotten int64 // events up to this revision are not known
 	requests  map[string]*request
 	refusals  map[string]error
 	violation *conductorv1.Violation
@@ -53,7 +60,8 @@ type Call struct {
 	Request proto.Message // nil for streams of requests
 }
 
-// New makes a cluster with one running instance, web-0.
+// New makes a cluster with one running instance, web-0, the image default, and the hosts h1, which is up, and h2, which
+// is down.
 func New() *Cluster {
 	c := &Cluster{
 		PageSize: 100, changed: make(chan struct{}), requests: map[string]*request{}, refusals: map[string]error{},
@@ -64,7 +72,19 @@ func New() *Cluster {
 		Metadata: map[string]string{"tier": "web"}, Availability: "none", Revision: 7,
 		CreatedAt: timestamppb.New(Began), UpdatedAt: timestamppb.New(Began), Since: timestamppb.New(Began),
 	})
-	c.revision = 7
+	c.images = append(c.images, &conductorv1.Image{
+		Id: id(2, 1), Name: "default", Project: "default", Url: "builtin:boot0", Format: "raw",
+		Status: string(vm.ImageActive), CreatedAt: timestamppb.New(Began), UpdatedAt: timestamppb.New(Began), Revision: 3,
+	})
+	for name, status := range map[string]string{"h1": "up", "h2": "down"} {
+		c.hosts = append(c.hosts, &conductorv1.Host{
+			Id: name, Name: name, Status: status, Admin: string(vm.HostEnabled), Driver: "sim", Epoch: 1, Revision: 2,
+			Capacity: &conductorv1.Size{Vcpus: 64, MemoryMib: 1024, DiskGib: 20}, Since: timestamppb.New(Began),
+			Powers: []string{"suspend", "rescue"},
+		})
+	}
+	slices.SortFunc(c.hosts, func(a, b *conductorv1.Host) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	c.revision, c.forgotten = 7, 7
 	return c
 }
 
@@ -99,17 +119,43 @@ func (c *Cluster) End(status vm.TaskStatus, fault *conductorv1.Fault) {
 		}
 		i := c.find(t.GetInstance())
 		i.Task, i.TaskState = "", ""
-		switch {
-		case status != vm.TaskSucceeded:
+		c.saved(t, status)
+		if status != vm.TaskSucceeded {
 			i.VmState = string(vm.Error)
-		case t.GetKind() == string(vm.Create):
+			return
+		}
+		switch kind := vm.Verb(t.GetKind()); kind {
+		case vm.Create:
 			i.VmState, i.Host = string(vm.Active), "h1"
-		case t.GetKind() == string(vm.Stop):
-			i.VmState = string(vm.Stopped)
-		case t.GetKind() == string(vm.Delete):
-			i.VmState = string(vm.Deleted)
+		case vm.Rescue:
+			i.Rescue = &conductorv1.Rescue{Image: i.GetImage(), Since: timestamppb.New(Began)}
+			i.VmState = string(vm.Rescued)
+		case vm.Unrescue:
+			i.Rescue, i.VmState = nil, string(vm.Active)
+		default:
+			i.VmState = string(fsm.Decide(subject(i), kind, fsm.Auto).To)
 		}
 	})
+}
+
+// Happen makes events: all of one transaction.
+func (c *Cluster) Happen(events ...*conductorv1.Event) {
+	c.change(func() {
+		for _, e := range events {
+			e.Revision, e.At = c.revision, timestamppb.New(Began)
+			c.events = append(c.events, e)
+		}
+	})
+}
+
+// Forget makes the replicas forget all events so far.
+func (c *Cluster) Forget() { c.change(func() { c.events, c.forgotten = nil, c.revision }) }
+
+// Revision is the newest one.
+func (c *Cluster) Revision() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.revision
 }
 
 // Calls lists the calls of a method that have arrived.

@@ -1,6 +1,7 @@
 package clitest
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -54,9 +55,13 @@ func (c conductor) CreateInstance(
 		if c.find(req.GetName()) != nil {
 			return nil, vm.Refuse(vm.ReasonAlreadyExists, "cannot create %s: the name is taken", req.GetName())
 		}
+		if err := c.usable(req.GetImage()); err != nil {
+			return nil, err
+		}
 		i := &conductorv1.Instance{
 			Id: id(0, len(c.instances)+1), Name: req.GetName(), Project: "default", VmState: string(vm.Building),
-			Flavor: req.GetFlavor(), Metadata: req.GetMetadata(), CreatedAt: timestamppb.New(Began),
+			Flavor: req.GetFlavor(), Image: c.findImage(req.GetImage()).GetId(), Metadata: req.GetMetadata(),
+			CreatedAt: timestamppb.New(Began), OnHostBoot: cmp.Or(req.GetOnHostBoot(), string(vm.HostBootRestart)), DeleteProtection: req.GetDeleteProtection(),
 		}
 		c.instances = append(c.instances, i)
 		return c.admit(i, vm.Create, vm.Spawning), nil
@@ -87,31 +92,42 @@ func (c conductor) DeleteInstance(_ context.Context, req *conductorv1.DeleteRequ
 		if i == nil {
 			return nil, unknown(req.GetId())
 		}
+		if i.GetDeleteProtection() {
+			return nil, vm.Refuse(vm.ReasonStateForbids, "cannot delete %s: it is protected", i.GetName())
+		}
 		return c.admit(i, vm.Delete, vm.Deleting), nil
 	})
 }
 
-func (c conductor) UpdateInstance(_ context.Context, req *conductorv1.UpdateInstanceRequest) (*conductorv1.Instance, error) {
-	var answer *conductorv1.Instance
+func (c conductor) UpdateInstance(
+	_ context.Context, req *conductorv1.UpdateInstanceRequest,
+) (answer *conductorv1.Instance, err error) {
 	c.change(func() {
-		if i := c.find(req.GetId()); i != nil {
-			if req.GetName() != "" {
-				i.Name = req.GetName()
-			}
-			for key, value := range req.GetMetadata() {
-				if value == "" {
-					delete(i.Metadata, key)
-				} else {
-					i.Metadata[key] = value
-				}
-			}
-			answer = proto.CloneOf(i)
+		i := c.find(req.GetId())
+		if i == nil {
+			err = unknown(req.GetId())
+			return
 		}
+		if want := req.GetIfRevision(); want != 0 && want != i.GetRevision() {
+			err = vm.Refuse(vm.ReasonInUse, "cannot update instance %s: its revision is %d, not %d; read it again",
+				i.GetId(), i.GetRevision(), want)
+			return
+		}
+		i.Name, i.OnHostBoot = cmp.Or(req.GetName(), i.GetName()), cmp.Or(req.GetOnHostBoot(), i.GetOnHostBoot())
+		for key, value := range req.GetMetadata() {
+			if value == "" {
+				delete(i.Metadata, key)
+			} else {
+				i.Metadata[key] = value
+			}
+		}
+		if req.DeleteProtection != nil {
+			i.DeleteProtection = req.GetDeleteProtection()
+		}
+		i.Revision = c.revision
+		answer = proto.CloneOf(i)
 	})
-	if answer == nil {
-		return nil, unknown(req.GetId())
-	}
-	return answer, nil
+	return answer, err
 }
 
 func (c conductor) GetInstance(_ context.Context, req *conductorv1.GetRequest) (*conductorv1.Instance, error) {
@@ -141,7 +157,7 @@ func (c conductor) ListInstances(
 			r.NextPageToken = strconv.Itoa(from + at)
 			break
 		}
-		if req.GetState() == "" || req.GetState() == i.GetVmState() {
+		if req.GetState() == i.GetVmState() || req.GetState() == "" && i.GetVmState() != string(vm.Deleted) {
 			r.Instances = append(r.Instances, proto.CloneOf(i))
 		}
 	}
@@ -191,10 +207,6 @@ func (c conductor) ListFlavors(context.Context, *conductorv1.ListRequest) (*cond
 
 func (c conductor) CreateFlavor(_ context.Context, req *conductorv1.CreateFlavorRequest) (*conductorv1.Flavor, error) {
 	return &conductorv1.Flavor{Id: req.GetName(), Name: req.GetName(), Vcpus: req.GetVcpus()}, nil
-}
-
-func (c conductor) DeleteImage(context.Context, *conductorv1.DeleteRequest) (*conductorv1.Empty, error) {
-	return &conductorv1.Empty{}, nil
 }
 
 func (c conductor) Check(context.Context, *conductorv1.ListRequest) (*conductorv1.CheckResponse, error) {

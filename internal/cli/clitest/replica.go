@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -122,6 +123,57 @@ func (c conductor) WatchTask(req *conductorv1.GetRequest, stream conductorv1.Str
 			return stream.Context().Err()
 		}
 	}
+}
+
+// Events sends what has happened from a revision on, and then what happens.
+func (c conductor) Events(req *conductorv1.EventsRequest, stream conductorv1.Streams_EventsServer) error {
+	instance, at, err := c.seat(req)
+	if err != nil {
+		return err
+	}
+	for {
+		c.mu.Lock()
+		changed, all := c.changed, slices.Clone(c.events)
+		c.mu.Unlock()
+		for ; at < len(all) && !c.replica.silent.Load(); at++ {
+			if instance != "" && all[at].GetInstance() != instance {
+				continue
+			}
+			if err := stream.Send(all[at]); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-changed:
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+// seat is where somebody who follows begins: whose events, and with which.
+func (c conductor) seat(req *conductorv1.EventsRequest) (instance string, at int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ref := req.GetInstance(); ref != "" {
+		i := c.find(ref)
+		if i == nil {
+			return "", 0, unknown(ref)
+		}
+		instance = i.GetId()
+	}
+	from := req.GetFromRevision()
+	if from == 0 {
+		return instance, len(c.events), nil
+	}
+	if from <= c.forgotten {
+		return "", 0, vm.Refuse(vm.ReasonTooLate, "cannot send events from revision %d: this conductor knows those after %d",
+			from, c.forgotten)
+	}
+	for at < len(c.events) && c.events[at].GetRevision() < from {
+		at++
+	}
+	return instance, at, nil
 }
 
 // Console greets and says again what it hears, until it hears "logout\n" or its client stops sending.

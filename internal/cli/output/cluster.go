@@ -16,7 +16,12 @@ type (
 
 var hostColumns = []column[*host]{
 	{"name", always, func(_ view, h *host) string { return h.GetName() }},
-	{"status", always, func(_ view, h *host) string { return h.GetStatus() }},
+	{"status", always, func(_ view, h *host) string {
+		if h.GetFenced() != nil {
+			return h.GetStatus() + " (fenced)"
+		}
+		return h.GetStatus()
+	}},
 	{"admin", always, func(_ view, h *host) string { return h.GetAdmin() }},
 	{"driver", always, func(_ view, h *host) string { return h.GetDriver() }},
 	{"version", wide, func(_ view, h *host) string { return h.GetVersion() }},
@@ -35,9 +40,19 @@ var hostColumns = []column[*host]{
 	{"address", wide, func(_ view, h *host) string { return h.GetAddress() }},
 	{"epoch", wide, func(_ view, h *host) string { return number(h.GetEpoch()) }},
 	{"since", always, func(v view, h *host) string { return v.age(h.GetSince()) }},
+	{"fenced", details, func(v view, h *host) string { return signed(v, h.GetFenced()) }},
+	{"powers", details, func(_ view, h *host) string { return words(h.GetPowers()) }},
 	{"created", details, func(v view, h *host) string { return v.age(h.GetCreatedAt()) }},
 	{"updated", details, func(v view, h *host) string { return v.age(h.GetUpdatedAt()) }},
 	{"revision", details, func(_ view, h *host) string { return number(h.GetRevision()) }},
+}
+
+// signed is an operator's word: whose, why, and when.
+func signed(v view, s *conductorv1.Signature) string {
+	if s == nil {
+		return ""
+	}
+	return s.GetReason() + "; signed by " + orDash(s.GetBy()) + " " + v.age(s.GetAt())
 }
 
 var imageColumns = []column[*image]{
@@ -50,8 +65,11 @@ var imageColumns = []column[*image]{
 		}
 		return Bytes(i.GetSizeBytes())
 	}},
-	{"url", always, func(_ view, i *image) string { return i.GetUrl() }},
+	{"status", always, func(_ view, i *image) string { return i.GetStatus() }},
+	{"host", always, func(_ view, i *image) string { return i.GetHost() }},
+	{"url", wide, func(_ view, i *image) string { return i.GetUrl() }},
 	{"sha256", wide, func(_ view, i *image) string { return i.GetSha256() }},
+	{"task", wide, func(v view, i *image) string { return v.id(i.GetTask()) }},
 	{"age", listOnly, func(v view, i *image) string { return v.age(i.GetCreatedAt()) }},
 	{"project", details, func(_ view, i *image) string { return i.GetProject() }},
 	{"created", details, func(v view, i *image) string { return v.age(i.GetCreatedAt()) }},
@@ -96,22 +114,6 @@ var conductorColumns = []column[*conductorInfo]{
 	{"up", always, func(v view, c *conductorInfo) string { return v.age(c.GetStarted()) }},
 }
 
-var fsmColumns = []column[*conductorv1.ActionRow]{
-	{"from", always, func(_ view, r *conductorv1.ActionRow) string { return r.GetFrom() }},
-	{"action", always, func(_ view, r *conductorv1.ActionRow) string { return r.GetAction() }},
-	{"via", always, func(_ view, r *conductorv1.ActionRow) string { return r.GetVia() }},
-	{"to", always, func(_ view, r *conductorv1.ActionRow) string { return r.GetTo() }},
-	{"preempts", always, func(_ view, r *conductorv1.ActionRow) string { return yes(r.GetPreempts()) }},
-	{"why", always, func(_ view, r *conductorv1.ActionRow) string { return r.GetWhy() }},
-}
-
-var recoveryColumns = []column[*conductorv1.RecoveryRow]{
-	{"task state", always, func(_ view, r *conductorv1.RecoveryRow) string { return r.GetTaskState() }},
-	{"after a crash", always, func(_ view, r *conductorv1.RecoveryRow) string { return r.GetPolicy() }},
-	{"else", always, func(_ view, r *conductorv1.RecoveryRow) string { return r.GetThen() }},
-	{"why", always, func(_ view, r *conductorv1.RecoveryRow) string { return r.GetWhy() }},
-}
-
 var violationColumns = []column[*conductorv1.Violation]{
 	{"promise", always, func(_ view, v *conductorv1.Violation) string { return v.GetPromise() }},
 	{"violation", always, func(_ view, v *conductorv1.Violation) string { return v.GetMessage() }},
@@ -149,20 +151,6 @@ func (p Printer) Locks(r *conductorv1.ListLocksResponse) error {
 // Conductors prints the replicas.
 func (p Printer) Conductors(r *conductorv1.ListConductorsResponse) error {
 	return list(p, r, r.GetConductors(), conductorColumns)
-}
-
-// FSM prints the tables of actions and of recovery.
-func (p Printer) FSM(f *conductorv1.FSM) error {
-	if p.Format.Structured() {
-		return p.message(f)
-	}
-	if err := p.aligned(grid(p, f.GetActions(), fsmColumns)); err != nil {
-		return err
-	}
-	if err := p.write("\n"); err != nil {
-		return err
-	}
-	return p.aligned(grid(p, f.GetRecovery(), recoveryColumns))
 }
 
 // Check prints what the invariant checker found.

@@ -30,7 +30,7 @@ func list[T any](p Printer, response proto.Message, items []T, columns []column[
 	if p.Format.Structured() {
 		return p.message(response)
 	}
-	return p.aligned(grid(p, items, columns))
+	return p.aligned(p.squeezed(grid(p, items, columns)))
 }
 
 // show prints one record, one fact a line. Facts that are empty are left out.
@@ -63,25 +63,37 @@ func grid[T any](p Printer, items []T, columns []column[T]) [][]string {
 	return rows
 }
 
-// aligned prints rows in columns; the last one is not padded.
+// aligned prints rows in columns that fit a terminal; the last one is not padded.
 func (p Printer) aligned(rows [][]string) error {
-	w := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		cells := make([]string, len(row))
+	if len(rows) == 0 {
+		return nil
+	}
+	clean := make([][]string, len(rows))
+	for n, row := range rows {
+		clean[n] = make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = plain(cell)
+			clean[n][i] = plain(cell)
 		}
+	}
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, gap, ' ', 0)
+	for _, cells := range fit(clean, p.Columns) {
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("cannot print: %w", err)
+	_ = w.Flush() // a Builder takes everything
+	var lines strings.Builder
+	for line := range strings.Lines(text.String()) {
+		lines.WriteString(strings.TrimRight(line, " \n") + "\n") // a wrapped row may have nothing in its last cell
 	}
-	return nil
+	return p.write(lines.String())
 }
+
+// nothing is what stands where a table has nothing to say.
+const nothing = "-"
 
 func orDash(text string) string {
 	if text == "" {
-		return "-"
+		return nothing
 	}
 	return text
 }

@@ -7,6 +7,8 @@
 //	json    the response       the record           {"error": {...}}
 //	yaml    the response       the record           sentences
 //
+// A list is made to fit a terminal (wrap.go); into a file each row is one line with whole ids.
+//
 // JSON is the proto's: names as in the proto file, fields without a value present. What comes from outside is printed
 // without its control characters, so no name can play with a terminal.
 package output

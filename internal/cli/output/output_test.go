@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	conductorv1 "leasehold/api/conductor/v1"
@@ -98,18 +99,36 @@ func TestTables(t *testing.T) {
 		{Name: "c2", Address: "b:1", Http: "b:2", Version: "v1", Started: at(time.Minute)},
 	}}
 	fsm := &conductorv1.FSM{
-		Actions:  []*conductorv1.ActionRow{{From: "active", Action: "stop", Via: "powering_off", To: "stopped", Why: "asked"}},
+		Actions: []*conductorv1.ActionRow{
+			{From: "active", Action: "stop", Via: "powering_off", To: "stopped", Host: "up", Why: "asked"},
+			{
+				From: "error", Action: "reboot", Mode: "hard", Via: "rebooting_hard", To: "active", Host: "up", ByFault: true,
+				Why: "a reset",
+			},
+			{From: "active", Action: "delete", Via: "deleting", To: "deleted", Host: "any", Preempts: true, Why: "always"},
+		},
 		Recovery: []*conductorv1.RecoveryRow{{TaskState: "pausing", Policy: "probe", Then: "redo", Why: "it may have happened"}},
+		Power: []*conductorv1.PowerRow{
+			{VmState: "active", PowerState: "running", Does: "keep", Why: "as it should be"},
+			{VmState: "active", PowerState: "shutdown", Does: "follow", To: "stopped", Why: "it powered itself off"},
+			{VmState: "stopped", PowerState: "running", Does: "correct", Verb: "stop", Why: "behind our back"},
+		},
+		Restart: []*conductorv1.RestartRow{{Finding: "fence", Does: "refuses older ones", Why: "it was synced"}},
 	}
 	images := &conductorv1.ListImagesResponse{Images: []*conductorv1.Image{
-		{Id: "i1", Name: "default", Format: "raw", Url: "builtin:boot0", CreatedAt: at(0)},
+		{Id: "i1", Name: "default", Format: "raw", Url: "builtin:boot0", Status: "active", CreatedAt: at(0)},
+		{Id: "i2", Name: "nightly", Format: "raw", Url: "host://h1/i2", Status: "saving", Host: "h1", CreatedAt: at(time.Minute)},
 	}}
 	flavors := &conductorv1.ListFlavorsResponse{Flavors: []*conductorv1.Flavor{
 		{Name: "tiny", Vcpus: 1, MemoryMib: 128, DiskGib: 1, CreatedAt: at(0)},
 	}}
 	actions := &conductorv1.ListActionsResponse{Actions: []*conductorv1.Action{
-		{Action: "stop", Legal: true, To: "stopped", Via: "powering_off"},
-		{Action: "start", Reason: "state_forbids", Message: "it is active"},
+		{Action: "start", Reason: "state_forbids", Message: "01934f6e-0000-7000-8000-000000000001 is active"},
+		{Action: "stop", Legal: true, To: "stopped", Via: "powering_off", Message: "asked"},
+	}}
+	usage := &conductorv1.Usage{Host: "h1", Vcpus: []*conductorv1.VCPU{
+		{Run: durationpb.New(3*time.Minute + 1500*time.Microsecond), Wait: durationpb.New(20 * time.Millisecond)},
+		{Run: durationpb.New(time.Second)},
 	}}
 	for name, c := range map[string]struct {
 		format output.Format
@@ -137,20 +156,43 @@ func TestTables(t *testing.T) {
 			"c1 (answers)  a:1      a:2   3      v1       3m12s\n" +
 			"c2            b:1      b:2   0      v1       2m12s\n"},
 		"fsm": {output.Table, func(p output.Printer) error { return p.FSM(fsm) }, "" +
-			"FROM    ACTION  VIA           TO       PREEMPTS  WHY\n" +
-			"active  stop    powering_off  stopped  -         asked\n\n" +
+			"FROM    ACTION       TO       WHY\n" +
+			"active  stop         stopped  asked\n" +
+			"error   reboot hard  active   a reset\n" +
+			"active  delete       deleted  always\n\n" +
 			"TASK STATE  AFTER A CRASH  ELSE  WHY\n" +
-			"pausing     probe          redo  it may have happened\n"},
+			"pausing     probe          redo  it may have happened\n\n" +
+			"STATE    SEEN      DOES             WHY\n" +
+			"active   running   keep             as it should be\n" +
+			"active   shutdown  follow: stopped  it powered itself off\n" +
+			"stopped  running   correct: stop    behind our back\n\n" +
+			"AN AGENT STARTS AND FINDS  DOES                WHY\n" +
+			"fence                      refuses older ones  it was synced\n"},
+		"actions wide": {output.Wide, func(p output.Printer) error {
+			return p.FSM(&conductorv1.FSM{Actions: fsm.GetActions()[1:]})
+		}, "" +
+			"FROM    ACTION       VIA             TO       HOST  PREEMPTS  IF ITS ERROR ALLOWS  RETURNS TO RESCUED  WHY\n" +
+			"error   reboot hard  rebooting_hard  active   up    -         yes                  -                   a reset\n" +
+			"active  delete       deleting        deleted  any   yes       -                    -                   always\n"},
 		"images": {output.Table, func(p output.Printer) error { return p.Images(images) }, "" +
-			"ID  NAME     FORMAT  SIZE  URL            AGE\n" +
-			"i1  default  raw     -     builtin:boot0  3m12s\n"},
+			"ID  NAME     FORMAT  SIZE  STATUS  HOST  AGE\n" +
+			"i1  default  raw     -     active  -     3m12s\n" +
+			"i2  nightly  raw     -     saving  h1    2m12s\n"},
 		"flavors": {output.Table, func(p output.Printer) error { return p.Flavors(flavors) }, "" +
 			"NAME  VCPUS  MEMORY MIB  DISK GIB  AGE\n" +
 			"tiny  1      128         1         3m12s\n"},
 		"actions": {output.Table, func(p output.Printer) error { return p.Actions(actions) }, "" +
-			"ACTION  LEGAL  TO       WHY NOT\n" +
-			"stop    yes    stopped  -\n" +
-			"start   no     -        it is active\n"},
+			"ACTION  LEGAL  TO       WHY\n" +
+			"stop    yes    stopped  asked\n" +
+			"start   no     -        01934f6e-0000 is active\n"},
+		"usage": {output.Table, func(p output.Printer) error { return p.Usage(usage) }, "" +
+			"VCPU  RUN       WAIT\n" +
+			"0     3m0.002s  20ms\n" +
+			"1     1s        0s\n"},
+		"usage of what is off": {
+			output.Table, func(p output.Printer) error { return p.Usage(&conductorv1.Usage{Host: "h1"}) },
+			"nothing of it executes on host h1\n",
+		},
 		"nothing": {
 			output.Table, func(p output.Printer) error { return p.Locks(&conductorv1.ListLocksResponse{}) },
 			"KIND  ID  TASK  DOING  CONDUCTOR  SINCE\n",
@@ -162,13 +204,58 @@ func TestTables(t *testing.T) {
 
 func TestADownHostAndAnErrorAreSeen(t *testing.T) {
 	broken := &conductorv1.Instance{
-		Id: "i1", Name: "web-1", VmState: "error", Host: "h1", HostStatus: "down",
+		Id: "i1", Name: "web-1", VmState: "error", Host: "h1", HostStatus: "down", HostDownSince: at(time.Minute),
+		PowerState: "crashed", PowerDetail: "io-error", Rescue: &conductorv1.Rescue{Image: "m1", Since: at(0)},
+		OnHostBoot: "stopped", Remains: []string{"h3", "h4"},
 		Error: &conductorv1.Fault{Reason: "driver", Message: "no disk", Task: "t1", Since: at(0), Allowed: []string{"rebuild", "move"}},
 	}
 	shown := printed(t, output.Table, func(p output.Printer) error { return p.Instance(broken) })
-	require.Contains(t, shown, "h1 (down)")
-	require.Contains(t, shown,
-		"driver: no disk; task t1; since 2026-01-02T03:04:05Z (3m12s ago); repaired by rebuild, move\n")
+	for _, line := range []string{
+		"host:          h1 (down since 2026-01-02T03:05:05Z (2m12s ago))\n",
+		"power:         crashed (io-error)\n",
+		"rescue:        from image m1 since 2026-01-02T03:04:05Z (3m12s ago)\n",
+		"on host boot:  stopped\n",
+		"remains on:    h3, h4\n",
+		"driver: no disk; task t1; since 2026-01-02T03:04:05Z (3m12s ago); repaired by rebuild, move\n",
+	} {
+		require.Contains(t, shown, line)
+	}
+	list := &conductorv1.ListInstancesResponse{Instances: []*conductorv1.Instance{broken}}
+	require.Contains(t, printed(t, output.Table, func(p output.Printer) error { return p.Instances(list) }),
+		"  crashed  h1 (down)  ")
+	require.Contains(t, printed(t, output.Wide, func(p output.Printer) error { return p.Instances(list) }),
+		"  crashed (io-error)  h1 (down for 2m12s)  ")
+}
+
+func TestTheRestOfADeletedInstanceIsSeen(t *testing.T) {
+	hidden := &conductorv1.ListInstancesResponse{Instances: []*conductorv1.Instance{
+		{Id: "i1", Name: "web-1", VmState: "deleted", TaskState: "deleting", Remains: []string{"h2"}},
+	}}
+	require.Contains(t, printed(t, output.Table, func(p output.Printer) error { return p.Instances(hidden) }),
+		"i1  web-1  deleted  deleting  -      h2    ")
+}
+
+func TestAHostShowsWhatItCanDoAndWhoSignedForIt(t *testing.T) {
+	off := &conductorv1.Host{
+		Name: "h2", Status: "down", Powers: []string{"suspend", "rescue"},
+		Fenced: &conductorv1.Signature{By: "ann", Reason: "unplugged", At: at(0)},
+	}
+	shown := printed(t, output.Table, func(p output.Printer) error { return p.Host(off) })
+	require.Contains(t, shown, "status:     down (fenced)\n")
+	require.Contains(t, shown, "fenced:     unplugged; signed by ann 2026-01-02T03:04:05Z (3m12s ago)\n")
+	require.Contains(t, shown, "powers:     suspend, rescue\n")
+}
+
+func TestAnOrderThatMakesAnImageShowsIt(t *testing.T) {
+	order := &conductorv1.InstanceTask{
+		Instance: &conductorv1.Instance{Name: "web-1", VmState: "active"},
+		Task:     &conductorv1.Task{Id: "t1", Instance: "i1", Kind: "snapshot", Status: "running"},
+		Image:    &conductorv1.Image{Id: "m1", Name: "nightly", Status: "saving"},
+	}
+	show := func(p output.Printer) error { return p.Order(order) }
+	require.Equal(t, "INSTANCE  NAME   STATE   TASK  KIND      STATUS   IMAGE\n"+
+		"i1        web-1  active  t1    snapshot  running  nightly (saving)\n", printed(t, output.Table, show))
+	require.Contains(t, printed(t, output.Wide, show), "  nightly (saving)  m1\n")
 }
 
 func TestAWaitingTaskSaysForWhat(t *testing.T) {

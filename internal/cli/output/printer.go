@@ -51,9 +51,10 @@ func (f Format) Structured() bool { return f == JSON || f == YAML }
 
 // Printer prints answers to Out. Now is what ages are counted from.
 type Printer struct {
-	Out    io.Writer
-	Format Format
-	Now    func() time.Time
+	Out     io.Writer
+	Format  Format
+	Now     func() time.Time
+	Columns int // of the terminal that Out is: sentences in tables are wrapped to fit; 0 leaves each row one line
 }
 
 // message prints m for a program.

@@ -36,40 +36,17 @@ var taskColumns = []column[*task]{
 	{"revision", details, func(_ view, t *task) string { return number(t.GetRevision()) }},
 }
 
-var stepColumns = []column[*conductorv1.Step]{
-	{"  step", always, func(_ view, s *conductorv1.Step) string { return "  " + s.GetName() }},
-	{"status", always, func(_ view, s *conductorv1.Step) string { return s.GetStatus() }},
-	{"host", always, func(_ view, s *conductorv1.Step) string { return s.GetHost() }},
-	{"took", always, func(v view, s *conductorv1.Step) string { return took(v, s.GetStartedAt(), s.GetEndedAt()) }},
-	{"error", always, func(_ view, s *conductorv1.Step) string { return s.GetError() }},
-}
-
-var attemptColumns = []column[*conductorv1.Attempt]{
-	{"  conductor", always, func(_ view, a *conductorv1.Attempt) string { return "  " + a.GetConductor() }},
-	{"fence", always, func(_ view, a *conductorv1.Attempt) string { return a.GetFence() }},
-	{"since", always, func(v view, a *conductorv1.Attempt) string { return v.age(a.GetSince()) }},
-	{"why", always, func(_ view, a *conductorv1.Attempt) string { return a.GetWhy() }},
-}
-
 // Tasks prints a list of tasks.
 func (p Printer) Tasks(r *conductorv1.ListTasksResponse) error {
 	return list(p, r, r.GetTasks(), taskColumns)
 }
 
-// Task prints one task with its steps and the conductors that had it.
+// Task prints one task, and what happened to it in the order in which it did.
 func (p Printer) Task(t *task) error {
 	if err := show(p, t, taskColumns); err != nil || p.Format.Structured() {
 		return err
 	}
-	if steps := t.GetSteps(); len(steps) > 0 {
-		if err := p.section("steps", grid(p, steps, stepColumns)); err != nil {
-			return err
-		}
-	}
-	if attempts := t.GetAttempts(); len(attempts) > 0 {
-		return p.section("attempts", grid(p, attempts, attemptColumns))
-	}
-	return nil
+	return p.timeline(t)
 }
 
 func (p Printer) section(title string, rows [][]string) error {

@@ -3,6 +3,7 @@ package output
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,16 +20,26 @@ type view struct {
 	dated bool // times stand before their age
 }
 
-// shortID is how much of another record's id a narrow table shows: the time in a UUIDv7, to the millisecond. It is rarely
-// ambiguous, and the server says so when it is.
+// shortID is how much of another record's id a table shows, and of its own where there is no room: the time in a UUIDv7,
+// to the millisecond. It is rarely ambiguous, and the server says so when it is.
 const shortID = len("01934f6e-0000")
 
 func (v view) id(id string) string {
-	if !v.full && len(id) == len("01934f6e-0000-7000-8000-000000000001") {
+	if !v.full && uuid.MatchString(id) {
 		return id[:shortID]
 	}
 	return id
 }
+
+const uuidPattern = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
+
+var (
+	uuid  = regexp.MustCompile("^" + uuidPattern + "$")
+	uuids = regexp.MustCompile(`\b` + uuidPattern + `\b`)
+)
+
+// sentence is what a server says, with ids as everywhere else in the view.
+func (v view) sentence(text string) string { return uuids.ReplaceAllStringFunc(text, v.id) }
 
 // age is how long ago at was, or the moment and how long ago it was; empty without a time.
 func (v view) age(at *timestamppb.Timestamp) string {
