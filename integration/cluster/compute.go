@@ -39,6 +39,9 @@ type Compute struct {
 	replaced bool // by a restart; guarded by the cluster
 }
 
+// roomy is room for every instance that a matrix makes and does not delete.
+var roomy = vm.Size{VCPUs: 4096, MemoryMiB: 16 << 20, DiskGiB: 1 << 20}
+
 // StartCompute starts a host with an empty directory.
 func (c *Cluster) StartCompute(name string) *Compute {
 	c.t.Helper()
@@ -53,7 +56,7 @@ func (c *Cluster) startCompute(name, dir string, copies int, boot string) *Compu
 	require.NoError(c.t, os.MkdirAll(filepath.Join(dir, "machines"), 0o755))
 	point := func(p string) { c.reached(name, p, x.Kill) }
 	driver, err := sim.New(sim.Config{
-		Host: vm.HostName(name), Dir: filepath.Join(dir, "machines"), World: c.world, Log: c.log.Named(name + ".sim"),
+		Host: vm.HostName(name), Capacity: roomy, Dir: filepath.Join(dir, "machines"), World: c.world, Log: c.log.Named(name + ".sim"),
 	})
 	require.NoError(c.t, err)
 	x.Driver = driver
