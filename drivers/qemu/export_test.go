@@ -11,7 +11,7 @@ var (
 
 // Arguments is the command line of a machine under tcg.
 func Arguments(s drivers.Spec, machine string, firmware []string) []string {
-	return hypervisor{accel: AccelTCG}.arguments(definition{Machine: machine, Spec: s}, firmware)
+	return hypervisor{accel: AccelTCG}.arguments(definition{Machine: machine, Spec: s}, false, firmware)
 }
 
 // PowerOf is what a run state of QEMU means.
