@@ -1,6 +1,13 @@
 package qemu
 
-import "leasehold/drivers"
+import (
+	"context"
+	"path/filepath"
+
+	"leasehold/drivers"
+	"leasehold/drivers/qemu/folder"
+	"leasehold/vm"
+)
 
 // The pure parts, for tables.
 var (
@@ -26,3 +33,96 @@ var (
 	Send      = (*hub).send
 	CloseHub  = (*hub).close
 )
+
+// SaveOnly is Suspend by an agent that dies when all memory is written, and LoadOnly Resume by one that dies when all is
+// read.
+func (d *Driver) SaveOnly(ctx context.Context, id vm.InstanceID) error {
+	ctx, m, done, err := d.begin(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := m.main.do(ctx, "stop", nil, nil); err != nil {
+		return err
+	}
+	return m.writeMemory(ctx, func(vm.Progress) {})
+}
+
+func (d *Driver) LoadOnly(ctx context.Context, id vm.InstanceID) error {
+	ctx, m, done, err := d.begin(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	launch, err := m.launchAsBefore()
+	if err != nil {
+		return err
+	}
+	if err := m.spawn(ctx, launch); err != nil {
+		return err
+	}
+	return m.readMemory(ctx, func(vm.Progress) {})
+}
+
+// OnFreeze and OnFreezeError play a guest that can be held still, and one that cannot.
+func (d *Driver) OnFreeze(freeze func() (thaw func())) {
+	d.freeze = func(context.Context, *machine) (func(), error) { return freeze(), nil }
+}
+
+func (d *Driver) OnFreezeError(err error, thaw func()) {
+	d.freeze = func(context.Context, *machine) (func(), error) { return thaw, err }
+}
+
+// Copying are the jobs in the hypervisor that copy the machine's disk.
+func (d *Driver) Copying(ctx context.Context, id vm.InstanceID) (ids []string) {
+	ctx, m, done, err := d.begin(ctx, id)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer done()
+	jobs, err := m.copies(ctx)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, j := range jobs {
+		ids = append(ids, j.ID)
+	}
+	return ids
+}
+
+// CopyOnly is Snapshot by an agent that dies when the hypervisor has begun.
+func (d *Driver) CopyOnly(ctx context.Context, id vm.InstanceID, image vm.ImageID) error {
+	ctx, m, done, err := d.begin(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	dir, err := d.shelf.place(image)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, folder.Part(copied))
+	for _, step := range []func() error{
+		func() error { return d.shelf.make(dir) },
+		func() error { return folder.WriteJSON(dir, copying, source{Instance: id}) },
+		func() error { return d.images.tool.create(ctx, path, 1) },
+		func() error { return m.openCopy(ctx, path) },
+		func() error { return m.beginCopy(ctx, status{}, copyJob+string(image)) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Known is the power state that was told last of a machine.
+func (d *Driver) Known(id vm.InstanceID) vm.PowerState {
+	dir, err := d.folderOf(id)
+	if err != nil {
+		return ""
+	}
+	m := d.hold(id, dir)
+	defer d.release(m)
+	return m.lastKnown()
+}

@@ -33,24 +33,24 @@ type job struct {
 func (m *machine) copyLive(
 	ctx context.Context, s status, path string, image vm.ImageID, report drivers.Report,
 ) (err error) {
-	if err := m.endCopy(ctx); err != nil {
-		return err
-	}
 	defer func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), copyLeave)
 		defer cancel()
 		err = errors.Join(err, m.endCopy(last))
 	}()
-	err = m.main.do(ctx, "blockdev-add", map[string]any{
-		"node-name": copyNode, "driver": "qcow2", "file": map[string]string{"driver": "file", "filename": path},
-	}, nil)
-	if err != nil {
+	if err := m.openCopy(ctx, path); err != nil {
 		return err
 	}
 	if err := m.beginCopy(ctx, s, copyJob+string(image)); err != nil {
 		return err
 	}
 	return m.followCopy(ctx, copyJob+string(image), report)
+}
+
+func (m *machine) openCopy(ctx context.Context, path string) error {
+	return m.main.do(ctx, "blockdev-add", map[string]any{
+		"node-name": copyNode, "driver": "qcow2", "file": map[string]string{"driver": "file", "filename": path},
+	}, nil)
 }
 
 // beginCopy marks the moment.
@@ -64,6 +64,7 @@ func (m *machine) beginCopy(ctx context.Context, s status, id string) error {
 	}
 	return m.main.do(ctx, "blockdev-backup", map[string]any{
 		"job-id": id, "device": "disk0", "target": copyNode, "sync": "full", "auto-dismiss": false,
+		"speed": m.d.cfg.SnapshotSpeed,
 	}, nil)
 }
 

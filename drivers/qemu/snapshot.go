@@ -95,6 +95,9 @@ func (m *machine) copyDisk(
 			report(progress("snapshot", size/wholly*done, size, "bytes"))
 		})
 	}
+	if err := m.endCopy(ctx); err != nil { // somebody's who died, perhaps to the same file
+		return err
+	}
 	if err := m.d.images.tool.create(ctx, path, def.Spec.Size.DiskGiB); err != nil {
 		return err
 	}
