@@ -155,11 +155,10 @@ func (d *Driver) Inspect(ctx context.Context, id vm.InstanceID) (drivers.Machine
 			return m, err
 		}
 		m.PowerState, m.Detail, m.Disks = s.power, s.word, []string{diskOf(dir)}
-		rescue, err := rescueOf(dir)
-		if err != nil {
-			return m, err
-		}
-		if rescue != nil {
+		switch rescue, err := rescueOf(dir); {
+		case err != nil: // it concerns this machine only
+			m.PowerState, m.Detail = vm.PowerNoState, err.Error()
+		case rescue != nil:
 			m.Rescue, m.Disks = rescue.ID, append(m.Disks, filepath.Join(dir, folder.RescueDisk))
 		}
 	}

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 
 	"leasehold/drivers"
@@ -34,8 +35,7 @@ var (
 	CloseHub  = (*hub).close
 )
 
-// SaveOnly is Suspend by an agent that dies when all memory is written, and LoadOnly Resume by one that dies when all is
-// read.
+// SaveOnly is Suspend by an agent that dies when all memory is written.
 func (d *Driver) SaveOnly(ctx context.Context, id vm.InstanceID) error {
 	ctx, m, done, err := d.begin(ctx, id)
 	if err != nil {
@@ -48,6 +48,34 @@ func (d *Driver) SaveOnly(ctx context.Context, id vm.InstanceID) error {
 	return m.writeMemory(ctx, func(vm.Progress) {})
 }
 
+// SaveSlowly is Suspend by an agent that dies long before all memory is written.
+func (d *Driver) SaveSlowly(ctx context.Context, id vm.InstanceID) error {
+	ctx, m, done, err := d.begin(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	f, err := os.Create(filepath.Join(m.dir, folder.Part(folder.Memory)))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, step := range []func() error{
+		func() error { return m.main.do(ctx, "stop", nil, nil) },
+		func() error {
+			return m.main.do(ctx, "migrate-set-parameters", map[string]int{"max-bandwidth": 1000, "downtime-limit": 1}, nil)
+		},
+		func() error { return m.main.give(ctx, f, "memory") },
+		func() error { return m.main.do(ctx, "migrate", map[string]string{"uri": "fd:memory"}, nil) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LoadOnly is Resume by an agent that dies when all is read.
 func (d *Driver) LoadOnly(ctx context.Context, id vm.InstanceID) error {
 	ctx, m, done, err := d.begin(ctx, id)
 	if err != nil {

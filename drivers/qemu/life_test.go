@@ -233,6 +233,17 @@ func TestDestroyLeavesNothing(t *testing.T) {
 	})
 }
 
+func TestDestroyLeavesNothingOfARescuedAndSuspendedMachine(t *testing.T) {
+	each(t, func(h *host) {
+		id := h.booted()
+		require.NoError(h, h.d.Rescue(h.ctx(), id, newSpec().Image, quiet))
+		require.NoError(h, h.d.Suspend(h.ctx(), id, quiet))
+		require.NoError(h, h.d.Destroy(h.ctx(), id, quiet))
+		require.NoDirExists(h, filepath.Join(h.dir, string(id)))
+		require.Empty(h, processes(h.T, h.dir))
+	})
+}
+
 func TestManyMachinesLiveAtOnce(t *testing.T) {
 	each(t, func(h *host) {
 		var all sync.WaitGroup

@@ -80,7 +80,8 @@ func (m *machine) executing(ctx context.Context) (status, error) {
 
 // Reboot implements drivers.Rebooter, by a new process: a guest that is reset in the first milliseconds of its boot hangs
 // in its firmware for ever, and a hypervisor that hangs is got rid of as well. Open consoles end. A machine that was
-// started once and is off comes up, because a reboot that was cut short may have left it so (I1 of the seam).
+// started once and is off comes up, because a reboot that was cut short may have left it so (I1 of the seam). A suspended
+// one is refused, as by Start.
 func (d *Driver) Reboot(ctx context.Context, id vm.InstanceID, grace time.Duration, report drivers.Report) error {
 	ctx, m, done, err := d.begin(ctx, id)
 	if err != nil {

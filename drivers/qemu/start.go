@@ -17,7 +17,7 @@ import (
 	"leasehold/vm"
 )
 
-// Start implements drivers.Driver.
+// Start implements drivers.Driver. A suspended machine is refused: its memory is not to be lost silently.
 func (d *Driver) Start(ctx context.Context, id vm.InstanceID, report drivers.Report) error {
 	ctx, m, done, err := d.begin(ctx, id)
 	if err != nil {

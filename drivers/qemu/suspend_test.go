@@ -178,6 +178,7 @@ func TestSuspendCutShortCanBeUndone(t *testing.T) {
 		id, before := h.aged()
 		for _, left := range []func(){
 			func() { h.halfSaved(id) },
+			func() { require.NoError(h, h.d.SaveSlowly(h.ctx(), id)) },
 			func() { h.wholeSaved(id) },
 			func() {
 				h.wholeSaved(id)
@@ -189,6 +190,7 @@ func TestSuspendCutShortCanBeUndone(t *testing.T) {
 			require.Equal(h, vm.PowerPaused, h.inspect(id).PowerState)
 			require.NoError(h, h.d.Unpause(h.ctx(), id, quiet))
 			require.Greater(h, h.counted(id), before)
+			require.Equal(h, vm.PowerRunning, h.inspect(id).PowerState)
 			h.noMemory(id)
 			require.ErrorIs(h, h.resumeAfterKill(id), drivers.ErrNoMemory, "what has executed since is not in it")
 			require.NoError(h, h.d.Start(h.ctx(), id, quiet))
@@ -238,6 +240,19 @@ func TestHypervisorThatDiesAfterItsMemoryIsWholeIsSuspended(t *testing.T) {
 		h.becomes(id, vm.PowerSuspended)
 		require.NoError(h, h.d.Resume(h.ctx(), id, quiet))
 		require.Greater(h, h.counted(id), before)
+	})
+}
+
+// TestHalfSavedMemoryIsSavedAgain has the agent die while QEMU writes, and QEMU still at it.
+func TestHalfSavedMemoryIsSavedAgain(t *testing.T) {
+	each(t, func(h *host) {
+		id, before := h.aged()
+		require.NoError(h, h.d.SaveSlowly(h.ctx(), id))
+		h.restart()
+		require.NoError(h, h.d.Suspend(h.ctx(), id, quiet))
+		require.NoError(h, h.d.Resume(h.ctx(), id, quiet))
+		require.Greater(h, h.counted(id), before)
+		h.noMemory(id)
 	})
 }
 

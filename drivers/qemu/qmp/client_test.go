@@ -223,10 +223,10 @@ func TestNewEndsWithItsContextWhenNobodyGreets(t *testing.T) {
 
 func TestFileGoesAlongWithItsCommand(t *testing.T) {
 	dir := t.TempDir()
-	l, err := net.Listen("unix", filepath.Join(dir, "s")) //nolint:noctx // on this machine, at once
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	require.NoError(t, err)
 	defer l.Close()
-	near, err := net.Dial("unix", filepath.Join(dir, "s")) //nolint:noctx // on this machine, at once
+	near, err := net.Dial("unix", filepath.Join(dir, "s"))
 	require.NoError(t, err)
 	far, err := l.Accept()
 	require.NoError(t, err)
@@ -244,7 +244,7 @@ func TestFileGoesAlongWithItsCommand(t *testing.T) {
 		if err := json.Unmarshal(b[:n], &c); err != nil {
 			t.Errorf("cannot understand %s: %v", b[:n], err)
 		}
-		got <- string(c.Arguments) + " " + contentOf(t, rights[:space])
+		got <- c.Execute + " " + contentOf(t, rights[:space])
 		m.tell(`{"return":{},"id":%d}`, c.ID)
 	}()
 	c, err := qmp.New(t.Context(), near, func(qmp.Event) {})
@@ -257,7 +257,7 @@ func TestFileGoesAlongWithItsCommand(t *testing.T) {
 	require.NoError(t, err)
 	defer f.Close()
 	require.NoError(t, c.Give(t.Context(), f, "memory"))
-	require.Equal(t, `{"fdname":"memory"} content`, <-got)
+	require.Equal(t, "getfd content", <-got)
 }
 
 // contentOf reads the file that came along.
