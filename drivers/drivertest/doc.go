@@ -9,6 +9,10 @@
 //	I5  reports carry the phases of the seam and end with the call; every hang ends by context or Interrupt
 //	I6  machines live side by side, and a hung one delays only itself
 //
+// What a power promises about a guest's memory and disks is seen through hooks that have the guest itself look: saved
+// memory still counts, a rescue disk and a rebuilt one lack the mark that the guest left on its own, and a machine made
+// of an image has it. Nothing of that needs a look into a driver's files.
+//
 // Power states are read through Inspect alone. Nothing sleeps: what a guest does by itself is waited for with a deadline
 // that suits emulated machines on a busy host.
 package drivertest

@@ -38,6 +38,13 @@ type Harness struct {
 	Litter func(t *testing.T, dir string) vm.InstanceID
 	// Console says what a ready guest of Spec does on its serial line.
 	Console *Console
+	// Counter reads a number that a ready guest keeps in its memory and nowhere else. It grows, by time or by being
+	// read, and begins near zero when the guest boots. With it saved memory must be the guest's.
+	Counter func(t *testing.T, d drivers.Driver, id vm.InstanceID) uint64
+	// Disk says what a ready guest does with the disk that it started from.
+	Disk *Disk
+	// Agent says which guests have an agent of their own.
+	Agent *Agent
 }
 
 // Console is an expectation: after Send is written the line brings Reply, and the log holds Banner soon after the start.
@@ -45,6 +52,24 @@ type Console struct {
 	Banner string
 	Send   string
 	Reply  string
+}
+
+// Disk has the guest use the disk that it started from. Without it only power states and images as files are checked.
+type Disk struct {
+	// Write has the guest write what no disk of the test holds yet. It returns what Read tells from then on, wherever
+	// the disk or a copy of it is.
+	Write func(t *testing.T, d drivers.Driver, id vm.InstanceID) string
+	Read  func(t *testing.T, d drivers.Driver, id vm.InstanceID) string
+}
+
+// Agent is about guests with and without an agent. Each func may be nil.
+type Agent struct {
+	With    func(t *testing.T) drivers.Spec // as Harness.Spec, of a guest that has one
+	Without func(t *testing.T) drivers.Spec // of a guest that has none, however long one waits
+	// Up returns when the agent of a started machine answers.
+	Up func(t *testing.T, d drivers.Driver, id vm.InstanceID)
+	// Knows says whether the guest lets user in with password.
+	Knows func(t *testing.T, d drivers.Driver, id vm.InstanceID, user, password string) bool
 }
 
 // Run holds the driver to every rule that the Harness and the driver's powers allow to check.
@@ -92,10 +117,8 @@ func rules(h Harness, d drivers.Driver) []rule {
 			all = append(all, rule{name, check})
 		}
 	}
-	_, consoles := d.(drivers.Consoler)
-	_, interrupts := d.(drivers.Interrupter)
-	_, pauses := d.(drivers.Pauser)
-	hangs := pauses && h.Hang != nil
+	consoles, interrupts := has[drivers.Consoler](d), has[drivers.Interrupter](d)
+	hangs := has[drivers.Pauser](d) && h.Hang != nil
 	add(h.GuestShutdown != nil, "a guest's shutdown is an event", shutdownIsAnEvent)
 	add(h.GuestShutdown != nil, "an unread receiver blocks nothing", unreadReceiver)
 	add(h.GuestCrash != nil, "a guest's crash is an event", crashIsAnEvent)
@@ -107,5 +130,25 @@ func rules(h Harness, d drivers.Driver) []rule {
 	add(hangs, "a hang ends with its context", hangEndsWithContext)
 	add(hangs && interrupts, "a hang ends by interrupt", hangEndsByInterrupt)
 	add(hangs, "a hang delays only its own machine", hangDelaysOnlyItself)
+	suspends, rescues := has[drivers.Suspender](d), has[drivers.Rescuer](d)
+	rebuilds, snapshots := has[drivers.Rebuilder](d), has[drivers.Snapshotter](d)
+	add(suspends, "what has no saved memory is not resumed", nothingToResume)
+	add(suspends, "saved memory is not lost by other calls", savedMemoryStays)
+	add(suspends, "a suspension cut short can be made again", suspensionCutShort)
+	add(rescues, "a machine is rescued from any state", rescuedFromAnyState)
+	add(rescues, "a rescue that fails changes nothing", rescueFails)
+	add(rescues, "a rescue cut short can be made again", rescueCutShort)
+	add(rebuilds, "a rebuild that cannot be is refused", rebuildRefused)
+	add(rebuilds, "a rebuild that fails changes nothing", rebuildFails)
+	add(rebuilds, "a rebuild cut short can be made again", rebuildCutShort)
+	add(snapshots, "an image that is not there is nowhere", imageOfNothing)
+	add(snapshots, "images outlive machine and agent", imagesOutlive)
+	add(snapshots, "an image is checked before it is used", imageIsChecked)
+	add(snapshots, "a snapshot cut short can be made again", snapshotCutShort)
+	add(snapshots, "a snapshot cut short can be dropped", snapshotDropped)
+	passwords := has[drivers.Passworder](d) && h.Agent != nil
+	add(passwords && h.Agent.With != nil, "a guest's agent that is off is no agent", agentIsOff)
+	add(passwords && h.Agent.Without != nil, "a guest without an agent is left as it is", noAgent)
+	add(has[drivers.Meter](d), "a machine that executes uses processors", usesProcessors)
 	return all
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -75,9 +74,6 @@ func (h *host) restart() {
 	h.d = h.New(h.t, h.dir)
 }
 
-// call is one call of a method, with the machine and the options bound.
-type call func(ctx context.Context, d drivers.Driver, report drivers.Report) error
-
 // once makes a call within Patience and checks its reports.
 func (h *host) once(c call) error {
 	ctx, cancel := context.WithTimeout(h.t.Context(), Patience)
@@ -96,12 +92,19 @@ func (h *host) within(ctx context.Context, c call) error {
 		if !slices.Contains(phases, p.Phase) {
 			h.t.Errorf("a report carries the unknown phase %q", p.Phase)
 		}
+		if slices.Contains(inBytes, p.Phase) && p.Done > 0 && p.Unit != "bytes" {
+			h.t.Errorf("the phase %s is counted in %q, not in bytes", p.Phase, p.Unit)
+		}
 	})
 }
 
 var phases = []string{
 	"image", "disk", "network", "volume", "spawn", "start", "stop", "destroy", "reboot", "pause", "unpause",
+	"suspend", "resume", "rescue", "unrescue", "rebuild", "snapshot", "upload", "password",
 }
+
+// inBytes are the phases whose work is counted in bytes.
+var inBytes = []string{"suspend", "snapshot", "upload"}
 
 // must makes a call as often, and by as many agents, as the mode says (I1). Each must succeed.
 func (h *host) must(c call) {
@@ -112,63 +115,6 @@ func (h *host) must(c call) {
 	}
 	if h.mode.again {
 		require.NoError(h.t, h.once(c), "the second time")
-	}
-}
-
-func prepare(s drivers.Spec) call {
-	return func(ctx context.Context, d drivers.Driver, r drivers.Report) error { return d.Prepare(ctx, s, r) }
-}
-
-func start(id vm.InstanceID) call {
-	return func(ctx context.Context, d drivers.Driver, r drivers.Report) error { return d.Start(ctx, id, r) }
-}
-
-func stop(id vm.InstanceID, grace time.Duration) call {
-	return func(ctx context.Context, d drivers.Driver, r drivers.Report) error { return d.Stop(ctx, id, grace, r) }
-}
-
-func destroy(id vm.InstanceID) call {
-	return func(ctx context.Context, d drivers.Driver, r drivers.Report) error { return d.Destroy(ctx, id, r) }
-}
-
-// reboot, pause, unpause and interrupt answer ErrUnsupported for a driver without the power.
-func reboot(id vm.InstanceID, grace time.Duration) call {
-	return func(ctx context.Context, d drivers.Driver, r drivers.Report) error {
-		p, ok := d.(drivers.Rebooter)
-		if !ok {
-			return drivers.ErrUnsupported
-		}
-		return p.Reboot(ctx, id, grace, r)
-	}
-}
-
-func pause(id vm.InstanceID) call {
-	return func(ctx context.Context, d drivers.Driver, r drivers.Report) error {
-		p, ok := d.(drivers.Pauser)
-		if !ok {
-			return drivers.ErrUnsupported
-		}
-		return p.Pause(ctx, id, r)
-	}
-}
-
-func unpause(id vm.InstanceID) call {
-	return func(ctx context.Context, d drivers.Driver, r drivers.Report) error {
-		p, ok := d.(drivers.Pauser)
-		if !ok {
-			return drivers.ErrUnsupported
-		}
-		return p.Unpause(ctx, id, r)
-	}
-}
-
-func interrupt(id vm.InstanceID, kill bool) call {
-	return func(ctx context.Context, d drivers.Driver, _ drivers.Report) error {
-		p, ok := d.(drivers.Interrupter)
-		if !ok {
-			return drivers.ErrUnsupported
-		}
-		return p.Interrupt(ctx, id, kill)
 	}
 }
 

@@ -28,7 +28,10 @@ func callsOutOfOrder(h *host) {
 	s := h.Spec(h.t)
 	require.ErrorIs(h.t, h.once(start(s.ID)), drivers.ErrNoMachine)
 	h.gone(s.ID)
-	for name, c := range map[string]call{"pause": pause(s.ID), "unpause": unpause(s.ID), "reboot": reboot(s.ID, 0)} {
+	for name, c := range map[string]call{
+		"pause": pause(s.ID), "unpause": unpause(s.ID), "reboot": reboot(s.ID, 0), "suspend": suspend(s.ID),
+		"unrescue": unrescue(s.ID), "snapshot": snapshot(s.ID, h.imageID()),
+	} {
 		if err := h.once(c); !errors.Is(err, drivers.ErrUnsupported) {
 			require.ErrorIs(h.t, err, drivers.ErrNoMachine, name)
 		}
@@ -70,6 +73,8 @@ func nothingBeforeStart(h *host) {
 	id := h.prepared()
 	for name, c := range map[string]call{
 		"stop": stop(id, 0), "unpause": unpause(id), "pause": pause(id), "interrupt": interrupt(id, false),
+		"suspend": suspend(id), "resume": resume(id), "snapshot": snapshot(id, h.imageID()),
+		"soft reboot": reboot(id, 100*time.Millisecond), "hard reboot": reboot(id, 0),
 	} {
 		_ = h.once(c) // may be refused
 		m := h.inspect(id)
@@ -84,12 +89,18 @@ func nothingBeforeStart(h *host) {
 
 // nothingAfterDestroy makes every call but Prepare on a machine that has ended (P2, I2).
 func nothingAfterDestroy(h *host) {
-	id := h.started()
+	s := h.Spec(h.t)
+	id := s.ID
+	require.NoError(h.t, h.once(prepare(s)))
+	require.NoError(h.t, h.once(start(id)))
+	h.ready(id)
 	require.NoError(h.t, h.once(destroy(id)))
 	for range 2 {
 		for name, c := range map[string]call{
 			"start": start(id), "unpause": unpause(id), "pause": pause(id), "hard reboot": reboot(id, 0),
-			"soft reboot": reboot(id, 100*time.Millisecond),
+			"soft reboot": reboot(id, 100*time.Millisecond), "suspend": suspend(id), "resume": resume(id),
+			"rescue": rescue(id, h.anImage()), "unrescue": unrescue(id), "rebuild": rebuild(s),
+			"snapshot": snapshot(id, h.imageID()), "password": setPassword(id, "x"),
 		} {
 			err := h.once(c)
 			require.Error(h.t, err, name)
@@ -198,7 +209,9 @@ func endedContextEndsCalls(h *host) {
 	id := h.started()
 	for name, c := range map[string]call{
 		"prepare": prepare(h.Spec(h.t)), "stop": stop(id, time.Hour), "start": start(id), "reboot": reboot(id, time.Hour),
-		"pause": pause(id), "unpause": unpause(id), "destroy": destroy(id),
+		"pause": pause(id), "unpause": unpause(id), "suspend": suspend(id), "resume": resume(id),
+		"rescue": rescue(id, h.anImage()), "unrescue": unrescue(id), "snapshot": snapshot(id, h.imageID()),
+		"password": setPassword(id, "x"), "destroy": destroy(id),
 	} {
 		began := time.Now()
 		_ = h.ends(h.beside(ended, c))
@@ -208,27 +221,39 @@ func endedContextEndsCalls(h *host) {
 	require.NoError(h.t, err)
 }
 
-// cutShortAndAgain ends the context of each call at different moments; Inspect always answers and the repetition always
-// comes to the end that one call would have reached (I1, I3).
+// moments are when a context ends after its call has begun.
+var moments = []time.Duration{0, 100 * time.Microsecond, 2 * time.Millisecond, 20 * time.Millisecond}
+
+// cutShortAndAgain ends the context of each call at different moments; the repetition always comes to the end that one
+// call would have reached (I1, I3).
 func cutShortAndAgain(h *host) {
-	for _, after := range []time.Duration{0, 100 * time.Microsecond, 2 * time.Millisecond, 20 * time.Millisecond} {
+	for _, after := range moments {
 		s := h.Spec(h.t)
-		for _, step := range []struct {
-			call call
-			then func()
-		}{
-			{prepare(s), func() { h.idle(s.ID) }},
-			{start(s.ID), func() { h.wants(s.ID, vm.PowerRunning) }},
-			{stop(s.ID, 0), func() { h.wants(s.ID, vm.PowerShutdown) }},
-			{start(s.ID), func() { h.wants(s.ID, vm.PowerRunning) }},
-			{destroy(s.ID), func() { h.gone(s.ID) }},
-		} {
-			ctx, cancel := context.WithTimeout(h.t.Context(), after)
-			_ = h.ends(h.beside(ctx, step.call))
-			cancel()
-			h.inspect(s.ID)
-			require.NoError(h.t, h.once(step.call), "again after %s", after)
-			step.then()
-		}
+		h.cut(after, s.ID, prepare(s))
+		h.idle(s.ID)
+		h.cut(after, s.ID, start(s.ID))
+		h.wants(s.ID, vm.PowerRunning)
+		h.cut(after, s.ID, stop(s.ID, 0))
+		h.wants(s.ID, vm.PowerShutdown)
+		h.cut(after, s.ID, start(s.ID))
+		h.wants(s.ID, vm.PowerRunning)
+		h.cut(after, s.ID, destroy(s.ID))
+		h.gone(s.ID)
 	}
+}
+
+// cutOnly makes a call whose context ends soon; Inspect always answers afterwards.
+func (h *host) cutOnly(after time.Duration, id vm.InstanceID, c call) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), after)
+	defer cancel()
+	_ = h.ends(h.beside(ctx, c))
+	h.inspect(id)
+}
+
+// cut makes the call once more, to its end.
+func (h *host) cut(after time.Duration, id vm.InstanceID, c call) {
+	h.t.Helper()
+	h.cutOnly(after, id, c)
+	require.NoError(h.t, h.once(c), "again after %s", after)
 }

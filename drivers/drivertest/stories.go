@@ -21,19 +21,26 @@ func stories(h Harness, d drivers.Driver) []story {
 		{"a guest is asked before it is stopped", stopsGracefully},
 		{"a machine is made again after its end", madeAgain},
 	}
-	if _, ok := d.(drivers.Pauser); ok {
-		all = append(all, story{"a machine pauses and goes on", pausesAndGoesOn},
-			story{"a paused machine is stopped or destroyed", pausedEnds})
+	add := func(can bool, name string, tell func(*host)) {
+		if can {
+			all = append(all, story{name, tell})
+		}
 	}
-	if _, ok := d.(drivers.Rebooter); ok {
-		all = append(all, story{"a machine reboots", reboots})
-	}
-	if h.GuestShutdown != nil {
-		all = append(all, story{"a guest that shut itself down starts again", shutsItselfDown})
-	}
-	if h.GuestCrash != nil {
-		all = append(all, story{"a crashed machine starts again", crashes})
-	}
+	pauses, snapshots := has[drivers.Pauser](d), has[drivers.Snapshotter](d)
+	add(pauses, "a machine pauses and goes on", pausesAndGoesOn)
+	add(pauses, "a paused machine is stopped or destroyed", pausedEnds)
+	add(has[drivers.Rebooter](d), "a machine reboots", reboots)
+	add(h.GuestShutdown != nil, "a guest that shut itself down starts again", shutsItselfDown)
+	add(h.GuestCrash != nil, "a crashed machine starts again", crashes)
+	add(has[drivers.Suspender](d), "a machine is suspended and resumed", suspendsAndResumes)
+	add(has[drivers.Suspender](d), "a suspended machine is stopped or destroyed", suspendedEnds)
+	add(has[drivers.Rescuer](d), "a machine is rescued and returns", rescuedAndReturns)
+	add(has[drivers.Rescuer](d), "a rescued machine keeps its rescue disk", staysRescued)
+	add(has[drivers.Rebuilder](d), "a machine is rebuilt", isRebuilt)
+	add(has[drivers.Rebuilder](d) && has[drivers.Rescuer](d), "a rescued machine is rebuilt", isRebuiltWhileRescued)
+	add(snapshots, "a machine is made of another's snapshot", madeOfSnapshot)
+	add(snapshots, "a snapshot is made in any state", snapshotInAnyState)
+	add(has[drivers.Passworder](d) && h.Agent != nil && h.Agent.With != nil, "a guest's password is set", passwordIsSet)
 	return all
 }
 
@@ -150,7 +157,7 @@ func crashes(h *host) {
 	crash()
 	h.must(start(s.ID))
 	h.wants(s.ID, vm.PowerRunning)
-	if _, ok := h.d.(drivers.Rebooter); ok {
+	if has[drivers.Rebooter](h.d) {
 		crash()
 		h.must(reboot(s.ID, 0))
 		h.wants(s.ID, vm.PowerRunning)

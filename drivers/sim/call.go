@@ -95,7 +95,7 @@ func (c *call) step(ctx context.Context, m *machine, f faults, name string) erro
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	if err := c.work(ctx, name, or(f.latency, c.d.cfg.Latency, name)); err != nil {
+	if err := c.work(ctx, name, m.amount(name), or(f.latency, c.d.cfg.Latency, name)); err != nil {
 		return err
 	}
 	fails, err := c.d.spend(c.id, name, or(f.fail, c.d.cfg.Fail, name))
@@ -108,8 +108,9 @@ func (c *call) step(ctx context.Context, m *machine, f faults, name string) erro
 	return nil
 }
 
-// work passes the time and reports it at once and then each second (P7, I5).
-func (c *call) work(ctx context.Context, step string, latency time.Duration) error {
+// work passes the time and reports it at once and then each second (P7, I5): as so much of the amount of bytes, or as
+// what it is when there is none to move.
+func (c *call) work(ctx context.Context, step string, amount int64, latency time.Duration) error {
 	if latency == 0 {
 		return nil
 	}
@@ -120,10 +121,14 @@ func (c *call) work(ctx context.Context, step string, latency time.Duration) err
 	defer tick.Stop()
 	for {
 		now := time.Now()
-		c.report(vm.Progress{
-			Phase: step, Done: min(now.Sub(began), latency).Milliseconds(), Total: latency.Milliseconds(), Unit: "ms",
-			At: now.UTC(),
-		})
+		passed := min(now.Sub(began), latency)
+		p := vm.Progress{
+			Phase: step, Done: passed.Milliseconds(), Total: latency.Milliseconds(), Unit: "ms", At: now.UTC(),
+		}
+		if amount > 0 {
+			p.Done, p.Total, p.Unit = int64(float64(amount)*(float64(passed)/float64(latency))), amount, "bytes"
+		}
+		c.report(p)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -132,4 +137,19 @@ func (c *call) work(ctx context.Context, step string, latency time.Duration) err
 		case <-tick.C:
 		}
 	}
+}
+
+// amount is how many bytes the step moves on a real host: memory or disk of the machine's size. 0 when it moves none.
+func (m *machine) amount(step string) int64 {
+	r := m.rec.Load()
+	if r == nil {
+		return 0
+	}
+	switch step {
+	case "suspend", "resume":
+		return int64(r.Spec.Size.MemoryMiB) << 20
+	case "snapshot", "upload":
+		return max(1, int64(r.Spec.Size.DiskGiB)<<30)
+	}
+	return 0
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 
 	"leasehold/drivers"
 	"leasehold/vm"
@@ -11,7 +12,7 @@ import (
 func Changes() []string {
 	return []string{
 		"intend", "prepare", "start", "stop", "reboot", "pause", "unpause", "kill", "poweroff", "destroy", "guest", "console",
-		"suspend", "resume", "rescue", "unrescue", "rebuild", "password", "snapshot", "export",
+		"suspend", "resume", "rescue", "unrescue", "rebuild", "password", "snapshot", "export", "drop",
 	}
 }
 
@@ -30,20 +31,27 @@ type move func(r *record) (verdict, error)
 
 // do makes one change of a machine, with the step that leads to it, named for the record found.
 func (c *call) do(ctx context.Context, change string, step func(*record) string, mv move) error {
+	return c.after(ctx, change, func(m *machine, r record) error {
+		return c.step(ctx, m, r.faults, step(&r))
+	}, mv)
+}
+
+// after makes one change of a machine, with the work that leads to it, which is given the record found.
+func (c *call) after(ctx context.Context, change string, work func(*machine, record) error, mv move) error {
 	m := c.d.find(c.id)
 	if m == nil {
 		_, err := mv(&record{})
 		return err
 	}
-	r, err := m.copied()
+	found, err := m.copied()
 	if err != nil {
 		return err
 	}
-	f, name := r.faults, step(&r)
+	r := found
 	if v, err := mv(&r); v == already || err != nil {
 		return err
 	}
-	if err := c.step(ctx, m, f, name); err != nil {
+	if err := work(m, found); err != nil {
 		return err
 	}
 	return c.d.change(ctx, m, change, mv)
@@ -118,8 +126,8 @@ func (d *Driver) replace(m *machine, next *record) error {
 
 // remove takes a machine that is off from disk and map. The caller holds m.mu.
 func (d *Driver) remove(m *machine) error {
-	if err := d.forget(m.id); err != nil {
-		return err
+	if err := d.forget(d.machineDir(), string(m.id)+fileSuffix); err != nil {
+		return fmt.Errorf("cannot remove the machine: %w", err)
 	}
 	m.ended = true
 	m.rec.Store(nil)

@@ -15,9 +15,16 @@ import (
 // consoleLimit is how much of what a guest wrote is kept.
 const consoleLimit = 4096
 
-func banner(name string) string { return "SIM-READY " + name + "\n" }
+// banner is what the guest says when it begins, and to everybody who opens a line.
+func (r *record) banner() string {
+	if r.Rescue != "" {
+		return "SIM-READY " + r.Spec.Name + ", rescued from " + string(r.Rescue) + "\n"
+	}
+	return "SIM-READY " + r.Spec.Name + "\n"
+}
 
-// Console opens a line to the guest: it greets with "SIM-READY <name>" and echoes what is written while it executes; a
+// Console opens a line to the guest: it greets with "SIM-READY <name>", and the rescue image of a rescued
+// one, and echoes what is written while it executes; a
 // paused guest does not hear. Several lines may be open, and each gets every echo. A line ends with its Close, with ctx,
 // and with the guest.
 func (d *Driver) Console(ctx context.Context, id vm.InstanceID) (io.ReadWriteCloser, error) {
@@ -38,7 +45,7 @@ func (d *Driver) Console(ctx context.Context, id vm.InstanceID) (io.ReadWriteClo
 	}
 	l := &line{d: d, m: m}
 	l.came = sync.NewCond(&l.mu)
-	l.buf.WriteString(banner(r.Spec.Name))
+	l.buf.WriteString(r.banner())
 	m.lines.add(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()

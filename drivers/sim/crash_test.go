@@ -19,7 +19,6 @@ import (
 // successor repeat the call (I1, I4). The world must never see the machine twice, nor see it execute after its end.
 func TestACrashAtAnyPointIsMadeGoodByTheSuccessor(t *testing.T) {
 	s := spec(nil)
-	rescue := drivers.Image{ID: "rescue", Name: "rescue", URL: "builtin:rescue"}
 	life := []struct {
 		call func(ctx context.Context, d *sim.Driver) error
 		want vm.PowerState
@@ -35,15 +34,21 @@ func TestACrashAtAnyPointIsMadeGoodByTheSuccessor(t *testing.T) {
 		{func(ctx context.Context, d *sim.Driver) error { return d.Start(ctx, s.ID, quiet) }, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Suspend(ctx, s.ID, quiet) }, vm.PowerSuspended},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Resume(ctx, s.ID, quiet) }, vm.PowerRunning},
-		{func(ctx context.Context, d *sim.Driver) error { return d.SetPassword(ctx, s.ID, "root", "x", quiet) }, vm.PowerRunning},
-		{func(ctx context.Context, d *sim.Driver) error { return d.Rescue(ctx, s.ID, rescue, quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error {
+			return d.SetPassword(ctx, s.ID, "root", "x", quiet)
+		}, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error {
+			return d.Rescue(ctx, s.ID, rescueImage, quiet)
+		}, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Unrescue(ctx, s.ID, quiet) }, vm.PowerRunning},
-		{func(ctx context.Context, d *sim.Driver) error { return d.Snapshot(ctx, s.ID, "snap", quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error {
+			return d.Snapshot(ctx, s.ID, "snap", quiet)
+		}, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error {
 			_, err := d.Export(ctx, s.ID, "snap", quiet)
 			return err
 		}, vm.PowerRunning},
-		{func(_ context.Context, d *sim.Driver) error { return d.DropImage(t.Context(), "snap") }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error { return d.DropImage(ctx, "snap") }, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Rebuild(ctx, s, quiet) }, vm.PowerShutdown},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Start(ctx, s.ID, quiet) }, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Destroy(ctx, s.ID, quiet) }, vm.PowerNoState},
@@ -75,12 +80,86 @@ func TestACrashAtAnyPointIsMadeGoodByTheSuccessor(t *testing.T) {
 				require.NoError(t, err)
 				require.Empty(t, sim.Twice(log))
 				require.False(t, log[len(log)-1].Starts, "it executes after its end")
-				left, err := os.ReadDir(filepath.Join(dir, "machines"))
-				require.NoError(t, err)
-				require.Empty(t, left, "nothing is left (P6)")
+				for _, folder := range []string{"machines", "copies", "images"} {
+					left, err := os.ReadDir(filepath.Join(dir, folder))
+					require.NoError(t, err)
+					require.Empty(t, left, "nothing is left (P6)")
+				}
 			})
 		}
 	}
+}
+
+// TestACrashLosesNoMemoryNoDiskAndNoImage looks at what the guest has after each call that a crash may have cut short.
+func TestACrashLosesNoMemoryNoDiskAndNoImage(t *testing.T) {
+	changes := []string{"suspend", "resume", "password", "snapshot", "export", "rescue", "unrescue", "rebuild", "drop"}
+	for _, change := range changes {
+		for _, moment := range []string{":before", ":after"} {
+			t.Run(change+moment, func(t *testing.T) {
+				dir, s, crashed := t.TempDir(), spec(nil), false
+				d := open(t, sim.Config{Dir: dir, Point: func(name string) {
+					if name == change+moment && !crashed {
+						crashed = true
+						runtime.Goexit()
+					}
+				}})
+				makes := func(call func(d *sim.Driver) error) {
+					t.Helper()
+					died, err := survives(func() error { return call(d) })
+					if died {
+						d = open(t, sim.Config{Dir: dir})
+						err = call(d)
+					}
+					require.NoError(t, err)
+				}
+				require.NoError(t, d.Prepare(t.Context(), s, quiet))
+				require.NoError(t, d.Start(t.Context(), s.ID, quiet))
+				own := write(t, d, s.ID)
+				counts(t, d, s.ID, 1)
+
+				makes(func(d *sim.Driver) error { return d.Suspend(t.Context(), s.ID, quiet) })
+				makes(func(d *sim.Driver) error { return d.Resume(t.Context(), s.ID, quiet) })
+				counts(t, d, s.ID, 2)
+				makes(func(d *sim.Driver) error { return d.SetPassword(t.Context(), s.ID, "root", "secret", quiet) })
+				require.True(t, d.HasPassword(s.ID, "root", "secret"))
+				makes(func(d *sim.Driver) error { return d.Snapshot(t.Context(), s.ID, "snap", quiet) })
+				later := write(t, d, s.ID)
+				var made drivers.ImageFile
+				makes(func(d *sim.Driver) (err error) {
+					made, err = d.Export(t.Context(), s.ID, "snap", quiet)
+					return err
+				})
+				text := image(t, d, "snap")
+				require.Contains(t, text, own)
+				require.Len(t, text, int(made.SizeBytes))
+				counts(t, d, s.ID, 3)
+
+				makes(func(d *sim.Driver) error { return d.Rescue(t.Context(), s.ID, rescueImage, quiet) })
+				require.Empty(t, read(t, d, s.ID))
+				require.False(t, d.HasPassword(s.ID, "root", "secret"), "that is another system")
+				counts(t, d, s.ID, 1)
+				makes(func(d *sim.Driver) error { return d.Unrescue(t.Context(), s.ID, quiet) })
+				require.Equal(t, later, read(t, d, s.ID))
+				s.Image = drivers.Image{ID: "snap", URL: "host://h1/snap", SHA256: made.SHA256}
+				makes(func(d *sim.Driver) error { return d.Rebuild(t.Context(), s, quiet) })
+				require.NoError(t, d.Start(t.Context(), s.ID, quiet))
+				require.Equal(t, own, read(t, d, s.ID))
+				makes(func(d *sim.Driver) error { return d.DropImage(t.Context(), "snap") })
+				left, err := d.Images(t.Context())
+				require.NoError(t, err)
+				require.Empty(t, left)
+				require.True(t, crashed, "the point was never reached")
+			})
+		}
+	}
+}
+
+// counts has the guest count, and says how far it must have come.
+func counts(t *testing.T, d *sim.Driver, id vm.InstanceID, want uint64) {
+	t.Helper()
+	n, err := d.GuestCount(id)
+	require.NoError(t, err)
+	require.Equal(t, want, n)
 }
 
 // survives makes a call in a goroutine of its own, which a crash may end.
@@ -102,12 +181,18 @@ func TestWhatACrashLeftUnfinishedIsRemoved(t *testing.T) {
 	d := open(t, sim.Config{Dir: dir})
 	require.NoError(t, d.Prepare(t.Context(), s, quiet))
 	require.NoError(t, d.Close())
-	temp := filepath.Join(dir, "machines", "."+string(s.ID)+".tmp")
+	temp := filepath.Join(dir, "machines", "."+string(s.ID)+".json.tmp")
 	require.NoError(t, os.WriteFile(temp, []byte(`{"sch`), 0o644))
+	begun := filepath.Join(dir, "copies", ".snap.tmp")
+	require.NoError(t, os.WriteFile(begun, []byte("ima"), 0o644))
 
 	d = open(t, sim.Config{Dir: dir})
 	require.Equal(t, vm.PowerShutdown, power(t, d, s.ID))
 	require.NoFileExists(t, temp)
+	require.NoFileExists(t, begun)
+	images, err := d.Images(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, images)
 	list, err := d.List(t.Context())
 	require.NoError(t, err)
 	require.Len(t, list, 1)
@@ -160,6 +245,8 @@ func TestAClosedDriverChangesNothing(t *testing.T) {
 	require.False(t, open)
 	require.Error(t, d.Stop(t.Context(), s.ID, 0, quiet))
 	require.Error(t, d.GuestCrash(s.ID))
+	require.Error(t, d.Snapshot(t.Context(), s.ID, "snap", quiet))
+	require.Error(t, d.DropImage(t.Context(), "snap"))
 	require.Error(t, d.Prepare(t.Context(), spec(nil), quiet))
 	_, err := d.Console(t.Context(), s.ID)
 	require.Error(t, err)
@@ -168,20 +255,28 @@ func TestAClosedDriverChangesNothing(t *testing.T) {
 
 func TestPowerLossEndsEveryMachine(t *testing.T) {
 	dir := t.TempDir()
-	running, paused, off := spec(nil), spec(nil), spec(nil)
+	running, paused, suspended, off := spec(nil), spec(nil), spec(nil), spec(nil)
 	d := open(t, sim.Config{Dir: dir})
-	for _, s := range []drivers.Spec{running, paused, off} {
+	for _, s := range []drivers.Spec{running, paused, suspended, off} {
 		require.NoError(t, d.Prepare(t.Context(), s, quiet))
 	}
 	require.NoError(t, d.Start(t.Context(), running.ID, quiet))
 	require.NoError(t, d.Start(t.Context(), paused.ID, quiet))
 	require.NoError(t, d.Pause(t.Context(), paused.ID, quiet))
+	require.NoError(t, d.Start(t.Context(), suspended.ID, quiet))
+	require.NoError(t, d.Suspend(t.Context(), suspended.ID, quiet))
 	require.NoError(t, d.PowerLoss())
 	require.NoError(t, d.Close())
 	d = open(t, sim.Config{Dir: dir})
 	require.Equal(t, vm.PowerCrashed, power(t, d, running.ID))
 	require.Equal(t, vm.PowerCrashed, power(t, d, paused.ID))
+	require.Equal(t, vm.PowerSuspended, power(t, d, suspended.ID), "memory on disk needs no power")
 	require.Equal(t, vm.PowerShutdown, power(t, d, off.ID))
 	require.Error(t, d.Reboot(t.Context(), running.ID, 1, quiet), "a crashed guest cannot be asked")
-	require.Error(t, d.Reboot(t.Context(), off.ID, 0, quiet), "what is off is started")
+	require.Error(t, d.Reboot(t.Context(), off.ID, 0, quiet), "what was never started is for Start")
+	require.NoError(t, d.Reboot(t.Context(), running.ID, 0, quiet))
+	require.NoError(t, d.Stop(t.Context(), running.ID, 0, quiet))
+	require.Error(t, d.Reboot(t.Context(), running.ID, 1, quiet), "nobody is there to be asked")
+	require.NoError(t, d.Reboot(t.Context(), running.ID, 0, quiet), "a reboot cut short may have left it off")
+	require.Equal(t, vm.PowerRunning, power(t, d, running.ID))
 }

@@ -6,15 +6,20 @@
 // Every change of state is one such write, and is true once the file has its name.
 //
 //	Prepare   (nothing) -> half-made -> shutdown        steps image, disk, network, volume
-//	Start     shutdown, crashed, paused -> running      step spawn at first, later start
-//	Stop      running, paused -> shutdown               step stop; a guest obeys at once, a paused one is cut off
+//	Start     shutdown, crashed, paused -> running      step spawn at first, later start; not what is suspended
+//	Stop      running, paused, suspended -> shutdown    step stop; a guest obeys at once, any other is cut off
 //	Reboot    running, paused -> running                step reboot; hard also starts what has ended
 //	Pause     running -> paused                         step pause, and unpause back
-//	Suspend   running, paused -> suspended              step suspend, and resume back
-//	Rescue    anything made -> running                  steps image, disk, rescue; from another disk, until unrescue
-//	Rebuild   anything made -> shutdown                 steps image, disk, rebuild; another disk
+//	Suspend   running, paused -> suspended              step suspend
+//	Resume    suspended -> running                      step resume
+//	Rescue    anything made -> running                  steps image, disk, rescue; from a rescue disk, until Unrescue
+//	Unrescue  rescued, off -> running                   step unrescue
+//	Rebuild   anything made -> shutdown                 steps image, disk, rebuild; from a new disk, not rescued
 //	Snapshot  as it is                                  step snapshot, and upload for Export
 //	Destroy   anything readable -> (nothing)            step destroy
+//
+// A disk is a short text, which tells what it was made of and what its guests did with it; an image is a copy of one,
+// kept in a file until it is dropped. Images of other hosts come through Config.Fetch. All other images hold nothing.
 //
 // Each step obeys Config and, before it, the machine's metadata:
 //
@@ -23,8 +28,9 @@
 //	sim.hang.<step>=true      neither ends nor reports, until its context ends or Interrupt
 //	sim.no_agent=true         the guest has no agent: SetPassword is refused
 //
-// A hang comes before the latency, a failure after it. A step that ended in error has changed nothing. The volume step
-// is there for its faults alone as long as a Spec names no volumes.
+// Suspend, resume, snapshot and upload report bytes of the machine's memory or disk, the other steps milliseconds. A
+// hang comes before the latency, a failure after it. A step that ended in error has changed nothing. The volume step is
+// there for its faults alone as long as a Spec names no volumes.
 //
 // Beside the rules of package drivers:
 //

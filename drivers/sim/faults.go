@@ -27,7 +27,7 @@ type faults struct {
 	latency map[string]time.Duration
 	fail    map[string]int
 	hang    map[string]bool
-	noAgent bool
+	noAgent bool // the guest has none
 }
 
 // parseFaults reads the metadata under sim. and refuses, naming the key, what it does not understand: a fault with a
@@ -39,9 +39,6 @@ func parseFaults(metadata map[string]string) (faults, error) {
 		if !ok {
 			continue
 		}
-		if rest == "no_agent" {
-			f.noAgent = value == "true"
-		}
 		if err := f.set(rest, value); err != nil {
 			return faults{}, vm.Refuse(vm.ReasonInvalidArgument, "metadata %s=%s: %v", key, value, err)
 		}
@@ -49,7 +46,7 @@ func parseFaults(metadata map[string]string) (faults, error) {
 	return f, nil
 }
 
-func (f faults) set(rest, value string) error {
+func (f *faults) set(rest, value string) error {
 	kind, step, _ := strings.Cut(rest, ".")
 	if rest != "no_agent" && !slices.Contains(Steps(), step) {
 		return fmt.Errorf("the key is not sim.latency, sim.fail or sim.hang of one of the steps %s",
@@ -70,7 +67,7 @@ func (f faults) set(rest, value string) error {
 	case "hang":
 		f.hang[step], err = strconv.ParseBool(value)
 	case "no_agent":
-		_, err = strconv.ParseBool(value)
+		f.noAgent, err = strconv.ParseBool(value)
 	default:
 		err = errors.New("the key is not sim.latency, sim.fail or sim.hang")
 	}

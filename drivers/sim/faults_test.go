@@ -68,10 +68,36 @@ func TestEachStepTakesItsLatencyAndReportsIt(t *testing.T) {
 		{"start", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
 			return d.Start(ctx, s.ID, r)
 		}},
+		{"suspend", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
+			return d.Suspend(ctx, s.ID, r)
+		}},
+		{"resume", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
+			return d.Resume(ctx, s.ID, r)
+		}},
+		{"password", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
+			return d.SetPassword(ctx, s.ID, "root", "x", r)
+		}},
+		{"image disk rescue", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
+			return d.Rescue(ctx, s.ID, rescueImage, r)
+		}},
+		{"unrescue", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
+			return d.Unrescue(ctx, s.ID, r)
+		}},
+		{"snapshot", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
+			return d.Snapshot(ctx, s.ID, "snap", r)
+		}},
+		{"upload", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
+			_, err := d.Export(ctx, s.ID, "snap", r)
+			return err
+		}},
+		{"image disk rebuild", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
+			return d.Rebuild(ctx, s, r)
+		}},
 		{"destroy", func(ctx context.Context, d *sim.Driver, s drivers.Spec, r drivers.Report) error {
 			return d.Destroy(ctx, s.ID, r)
 		}},
 	}
+	bytes := map[string]int64{"suspend": 128 << 20, "resume": 128 << 20, "snapshot": 1 << 30, "upload": 1 << 30}
 	host := map[string]time.Duration{}
 	for _, step := range sim.Steps() {
 		host[step] = 3 * time.Second
@@ -82,6 +108,7 @@ func TestEachStepTakesItsLatencyAndReportsIt(t *testing.T) {
 		for _, v := range verbs {
 			want := map[string]time.Duration{
 				"image disk network volume": 12 * time.Second, "reboot": 30 * time.Second, "unpause": 0,
+				"image disk rescue": 9 * time.Second, "image disk rebuild": 9 * time.Second,
 			}
 			took, ok := want[v.step]
 			if !ok {
@@ -91,6 +118,10 @@ func TestEachStepTakesItsLatencyAndReportsIt(t *testing.T) {
 			require.NoError(t, v.call(t.Context(), d, s, func(p vm.Progress) {
 				require.LessOrEqual(t, time.Since(last), time.Second, "silence means stuck")
 				require.LessOrEqual(t, p.Done, p.Total)
+				if total, ok := bytes[v.step]; ok {
+					require.Equal(t, "bytes", p.Unit)
+					require.Equal(t, total, p.Total)
+				}
 				last = time.Now()
 				if p.Done == 0 {
 					phases += " " + p.Phase
@@ -157,4 +188,70 @@ func TestAHangReportsNothingAndEndsByInterrupt(t *testing.T) {
 		require.NoError(t, d.Interrupt(t.Context(), s.ID, true))
 		require.Equal(t, vm.PowerCrashed, power(t, d, s.ID))
 	})
+}
+
+// Each of the newer steps fails and hangs as the older ones do, and leaves the machine as it was.
+func TestAStepThatFailsOrHangsChangesNothing(t *testing.T) {
+	verbs := map[string]func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error{
+		"suspend": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error { return d.Suspend(ctx, id, quiet) },
+		"resume":  func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error { return d.Resume(ctx, id, quiet) },
+		"rescue": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			return d.Rescue(ctx, id, rescueImage, quiet)
+		},
+		"unrescue": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			return d.Unrescue(ctx, id, quiet)
+		},
+		"rebuild": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			s := spec(map[string]string{"sim.fail.rebuild": "1"})
+			s.ID = id
+			return d.Rebuild(ctx, s, quiet)
+		},
+		"snapshot": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			return d.Snapshot(ctx, id, "snap", quiet)
+		},
+		"upload": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			_, err := d.Export(ctx, id, "before", quiet)
+			return err
+		},
+		"password": func(ctx context.Context, d *sim.Driver, id vm.InstanceID) error {
+			return d.SetPassword(ctx, id, "root", "x", quiet)
+		},
+	}
+	for step, call := range verbs {
+		t.Run(step, func(t *testing.T) {
+			d := open(t, sim.Config{Dir: t.TempDir()})
+			s := spec(map[string]string{"sim.fail." + step: "1"})
+			require.NoError(t, d.Prepare(t.Context(), s, quiet))
+			require.NoError(t, d.Start(t.Context(), s.ID, quiet))
+			switch step {
+			case "unrescue":
+				require.NoError(t, d.Rescue(t.Context(), s.ID, rescueImage, quiet))
+			case "upload":
+				require.NoError(t, d.Snapshot(t.Context(), s.ID, "before", quiet))
+			case "resume":
+				require.NoError(t, d.Suspend(t.Context(), s.ID, quiet))
+			}
+			was, err := d.Inspect(t.Context(), s.ID)
+			require.NoError(t, err)
+			images, err := d.Images(t.Context())
+			require.NoError(t, err)
+			unchanged := func() {
+				t.Helper()
+				is, err := d.Inspect(t.Context(), s.ID)
+				require.NoError(t, err)
+				require.Equal(t, was, is)
+				left, err := d.Images(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, images, left)
+				require.False(t, d.HasPassword(s.ID, "root", "x"))
+			}
+			require.ErrorContains(t, call(t.Context(), d, s.ID), step+" was told to fail")
+			unchanged()
+			require.NoError(t, d.Hang(s.ID, step))
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			require.ErrorIs(t, call(ctx, d, s.ID), context.DeadlineExceeded)
+			unchanged()
+		})
+	}
 }

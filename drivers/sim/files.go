@@ -14,34 +14,41 @@ import (
 	"leasehold/vm"
 )
 
-// A machine's file is <id>.json. It is written as .<id>.tmp first; an id never begins with a dot.
+// A machine's file is <id>.json. A file is written as .<name>.tmp first; an id never begins with a dot.
 const (
 	fileSuffix = ".json"
 	tempSuffix = ".tmp"
 )
 
 // powers are the power states that a file may hold.
-var powers = []vm.PowerState{vm.PowerNoState, vm.PowerRunning, vm.PowerPaused, vm.PowerShutdown, vm.PowerCrashed, vm.PowerSuspended}
+var powers = []vm.PowerState{
+	vm.PowerNoState, vm.PowerRunning, vm.PowerPaused, vm.PowerShutdown, vm.PowerCrashed, vm.PowerSuspended,
+}
 
 func (d *Driver) file(id vm.InstanceID) string {
 	return filepath.Join(d.machineDir(), string(id)+fileSuffix)
 }
 
+// usable says whether an id can be a file's name.
+func usable(id string) bool {
+	odd := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_.", c)
+	}
+	return id != "" && len(id) <= 128 && id[0] != '.' && !strings.ContainsFunc(id, odd)
+}
+
 // load fills the map from the files. What is no machine's file becomes an unknown machine; what a crash left unfinished
 // was never true and is removed.
 func (d *Driver) load() error {
+	if err := errors.Join(sweep(d.machineDir()), sweep(d.copyDir())); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(d.machineDir())
 	if err != nil {
 		return fmt.Errorf("cannot list the machines: %w", err)
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasPrefix(name, ".") && strings.HasSuffix(name, tempSuffix) {
-			if err := os.Remove(filepath.Join(d.machineDir(), name)); err != nil {
-				return fmt.Errorf("cannot remove an unfinished file: %w", err)
-			}
-			continue
-		}
 		m := &machine{id: vm.InstanceID(strings.TrimSuffix(name, fileSuffix))}
 		r, err := d.read(name)
 		if err != nil {
@@ -50,6 +57,22 @@ func (d *Driver) load() error {
 		}
 		m.rec.Store(r)
 		d.machines[m.id] = m
+	}
+	return nil
+}
+
+// sweep removes what put has left unfinished.
+func sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("cannot look for unfinished files: %w", err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); strings.HasPrefix(name, ".") && strings.HasSuffix(name, tempSuffix) {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				return fmt.Errorf("cannot remove an unfinished file: %w", err)
+			}
+		}
 	}
 	return nil
 }
@@ -75,6 +98,9 @@ func (d *Driver) read(name string) (*record, error) {
 		return nil, fmt.Errorf("the file has the unknown power state %q", r.Power)
 	}
 	r.size = len(text)
+	if r.Made && r.Disk == "" { // a machine of the time when disks were not kept
+		r.Disk = r.Disk.made(r.Spec, r.Spec.Image)
+	}
 	if r.faults, err = parseFaults(r.Spec.Metadata); err != nil {
 		return nil, err
 	}
@@ -91,14 +117,22 @@ func (d *Driver) keep(r *record) error {
 		return d.overwrite(r, text)
 	}
 	r.size = len(text)
-	temp := filepath.Join(d.machineDir(), "."+string(r.Spec.ID)+tempSuffix)
+	if err := d.put(d.machineDir(), string(r.Spec.ID)+fileSuffix, text); err != nil {
+		return fmt.Errorf("cannot keep the machine: %w", err)
+	}
+	return nil
+}
+
+// put makes text the file called name in dir, as a whole or not at all.
+func (d *Driver) put(dir, name string, text []byte) error {
+	temp := filepath.Join(dir, "."+name+tempSuffix)
 	if err := d.write(temp, text); err != nil {
-		return fmt.Errorf("cannot keep the machine: %w", err)
+		return err
 	}
-	if err := os.Rename(temp, d.file(r.Spec.ID)); err != nil {
-		return fmt.Errorf("cannot keep the machine: %w", err)
+	if err := os.Rename(temp, filepath.Join(dir, name)); err != nil {
+		return err
 	}
-	return d.syncDir()
+	return d.syncDir(dir)
 }
 
 // overwrite changes the file in place by one write that covers all of what was there, blanks behind the text. A process that
@@ -132,21 +166,21 @@ func (d *Driver) write(path string, text []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// forget removes the machine's file.
-func (d *Driver) forget(id vm.InstanceID) error {
-	if err := os.Remove(d.file(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot remove the machine: %w", err)
+// forget removes the file called name in dir, if there is one.
+func (d *Driver) forget(dir, name string) error {
+	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return d.syncDir()
+	return d.syncDir(dir)
 }
 
-func (d *Driver) syncDir() error {
+func (d *Driver) syncDir(path string) error {
 	if !d.cfg.Fsync {
 		return nil
 	}
-	dir, err := os.Open(d.machineDir())
+	dir, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("cannot sync the machines: %w", err)
+		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,70 +9,87 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"leasehold/drivers"
 	"leasehold/vm"
 )
 
-// The disk of a simulated machine is a line of text: what it was made of, and how often it was started. An image is such a
-// text in a file <id>; a copy that is no image yet is <id>.copy.
-const copySuffix = ".copy"
-
+// A copy of a disk is a file called after the image that it is for. It becomes that image by moving to the other folder,
+// as a whole.
+func (d *Driver) copyDir() string  { return filepath.Join(d.cfg.Dir, "copies") }
 func (d *Driver) imageDir() string { return filepath.Join(d.cfg.Dir, "images") }
 
+func (d *Driver) copyFile(id vm.ImageID) string  { return filepath.Join(d.copyDir(), string(id)) }
 func (d *Driver) imageFile(id vm.ImageID) string { return filepath.Join(d.imageDir(), string(id)) }
 
-// Snapshot copies the disk as it is now; the machine does not notice.
-func (d *Driver) Snapshot(ctx context.Context, id vm.InstanceID, image vm.ImageID, report drivers.Report) error {
+// Snapshot copies the machine's own disk as it is when the call begins, also of a rescued machine. A guest does not
+// notice.
+func (d *Driver) Snapshot(
+	ctx context.Context, id vm.InstanceID, image vm.ImageID, report drivers.Report,
+) error {
 	return d.run(ctx, "snapshot", id, report, func(ctx context.Context, c *call) error {
 		m, r, err := c.made()
 		if err != nil {
 			return err
 		}
-		for _, path := range []string{d.imageFile(image), d.imageFile(image) + copySuffix} {
-			if _, err := os.Stat(path); err == nil {
-				return nil
-			}
+		if err := checkImage(image); err != nil {
+			return err
+		}
+		if isFile(d.copyFile(image)) || isFile(d.imageFile(image)) {
+			return nil
 		}
 		if err := c.step(ctx, m, r.faults, "snapshot"); err != nil {
 			return err
 		}
-		return d.putImage(ctx, "snapshot", d.imageFile(image)+copySuffix, fmt.Sprintf("%s started %d times\n", r.Disk, r.Boots))
+		return d.changeImage(ctx, m, "snapshot", func() error {
+			return d.put(d.copyDir(), string(image), []byte(r.Disk))
+		})
 	})
 }
 
-// Export gives the copy the name of an image.
-func (d *Driver) Export(ctx context.Context, id vm.InstanceID, image vm.ImageID, report drivers.Report) (drivers.ImageFile, error) {
-	made := drivers.ImageFile{ID: image, Format: "raw"}
+// Export makes the copy the image. The format is raw: the text is all there is.
+func (d *Driver) Export(
+	ctx context.Context, id vm.InstanceID, image vm.ImageID, report drivers.Report,
+) (drivers.ImageFile, error) {
+	file := drivers.ImageFile{ID: image, Format: "raw"}
 	err := d.run(ctx, "export", id, report, func(ctx context.Context, c *call) error {
 		m, r, err := c.made()
 		if err != nil {
 			return err
 		}
-		text, err := os.ReadFile(d.imageFile(image))
-		if errors.Is(err, fs.ErrNotExist) {
-			if text, err = os.ReadFile(d.imageFile(image) + copySuffix); errors.Is(err, fs.ErrNotExist) {
-				return drivers.ErrNoImage
-			}
-			if err == nil {
-				err = c.step(ctx, m, r.faults, "upload")
-			}
-			if err == nil {
-				err = d.putImage(ctx, "export", d.imageFile(image), string(text))
-			}
-			if err == nil {
-				err = os.Remove(d.imageFile(image) + copySuffix)
-			}
-		}
-		if err != nil {
+		if err := checkImage(image); err != nil {
 			return err
 		}
+		if !isFile(d.imageFile(image)) {
+			if !isFile(d.copyFile(image)) {
+				return drivers.ErrNoImage
+			}
+			if err := c.step(ctx, m, r.faults, "upload"); err != nil {
+				return err
+			}
+			if err := d.changeImage(ctx, m, "export", func() error { return d.publish(image) }); err != nil {
+				return err
+			}
+		}
+		text, err := os.ReadFile(d.imageFile(image))
 		sum := sha256.Sum256(text)
-		made.SizeBytes, made.SHA256 = int64(len(text)), hex.EncodeToString(sum[:])
-		return nil
+		file.SizeBytes, file.SHA256 = int64(len(text)), hex.EncodeToString(sum[:])
+		return err
 	})
-	return made, err
+	if err != nil {
+		return drivers.ImageFile{}, err
+	}
+	return file, nil
+}
+
+// publish moves the copy to the images.
+func (d *Driver) publish(image vm.ImageID) error {
+	err := os.Rename(d.copyFile(image), d.imageFile(image))
+	if errors.Is(err, fs.ErrNotExist) {
+		return drivers.ErrNoImage // dropped meanwhile
+	}
+	return errors.Join(err, d.syncDir(d.imageDir()), d.syncDir(d.copyDir()))
 }
 
 // made is the machine of a call, which must be whole.
@@ -89,83 +105,113 @@ func (c *call) made() (*machine, record, error) {
 	return m, r, err
 }
 
-// putImage writes a file as a whole or not at all, unless its call has ended.
-func (d *Driver) putImage(ctx context.Context, change, path, text string) error {
+// changeImage makes f, which changes the images for the sake of a machine, under the lock that Interrupt takes: like a
+// change of the machine, it comes too late once its call has ended (I8).
+func (d *Driver) changeImage(ctx context.Context, m *machine, name string, f func() error) error {
 	d.open.RLock()
 	defer d.open.RUnlock()
 	if d.closed {
 		return errClosed
 	}
-	if err := context.Cause(ctx); err != nil {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ended {
+		return drivers.ErrNoMachine
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	d.point(name + ":before")
+	if err := f(); err != nil {
 		return err
 	}
-	d.point(change + ":before")
-	temp := filepath.Join(d.imageDir(), "."+filepath.Base(path)+tempSuffix)
-	if err := errors.Join(d.write(temp, []byte(text)), os.Rename(temp, path)); err != nil {
-		return fmt.Errorf("cannot keep an image: %w", err)
-	}
-	d.point(change + ":after")
+	d.point(name + ":after")
 	return nil
 }
 
-// DropImage removes copy and image.
-func (d *Driver) DropImage(_ context.Context, image vm.ImageID) error {
-	for _, path := range []string{d.imageFile(image) + copySuffix, d.imageFile(image)} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("cannot drop image %s: %w", image, err)
+// DropImage removes the copy before the image, so that what a removal cut short leaves is the whole image or nothing.
+func (d *Driver) DropImage(ctx context.Context, image vm.ImageID) error {
+	if err := d.drop(ctx, image); err != nil {
+		return fmt.Errorf("cannot drop image %s: %w", image, err)
+	}
+	return nil
+}
+
+func (d *Driver) drop(ctx context.Context, image vm.ImageID) error {
+	d.open.RLock()
+	defer d.open.RUnlock()
+	switch {
+	case d.closed:
+		return errClosed
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	if err := checkImage(image); err != nil {
+		return err
+	}
+	d.point("drop:before")
+	for _, dir := range []string{d.copyDir(), d.imageDir()} {
+		if err := d.forget(dir, string(image)); err != nil {
+			return err
 		}
 	}
+	d.point("drop:after")
 	return nil
 }
 
 // Images lists copies and images.
 func (d *Driver) Images(context.Context) ([]vm.ImageID, error) {
-	entries, err := os.ReadDir(d.imageDir())
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the images: %w", err)
-	}
 	var ids []vm.ImageID
-	seen := map[vm.ImageID]bool{}
-	for _, e := range entries {
-		id := vm.ImageID(strings.TrimSuffix(e.Name(), copySuffix))
-		if !strings.HasPrefix(e.Name(), ".") && !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
+	for _, dir := range []string{d.copyDir(), d.imageDir()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, fmt.Errorf("cannot list the images: %w", err)
+		}
+		for _, e := range entries {
+			if usable(e.Name()) {
+				ids = append(ids, vm.ImageID(e.Name()))
+			}
 		}
 	}
-	return ids, nil
+	slices.Sort(ids) // what moved between the two looks is there twice
+	return slices.Compact(ids), nil
 }
 
-// OpenImage reads a complete image.
+// OpenImage reads a complete image. What is open stays readable when the image is dropped.
 func (d *Driver) OpenImage(_ context.Context, image vm.ImageID) (drivers.ImageReader, error) {
-	text, err := os.ReadFile(d.imageFile(image))
+	if !usable(string(image)) {
+		return nil, fmt.Errorf("cannot open image %q: %w", image, drivers.ErrNoImage)
+	}
+	file, err := os.Open(d.imageFile(image))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, drivers.ErrNoImage
+		return nil, fmt.Errorf("cannot open image %s: %w", image, drivers.ErrNoImage)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read image %s: %w", image, err)
+		return nil, fmt.Errorf("cannot open image %s: %w", image, err)
 	}
-	return opened{bytes.NewReader(text)}, nil
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot open image %s: %w", image, err), file.Close())
+	}
+	return opened{file, info.Size()}, nil
 }
 
-// opened is an image in memory.
-type opened struct{ *bytes.Reader }
-
-// Close does nothing.
-func (opened) Close() error { return nil }
-
-// content is what a disk made of an image holds. One that this host has made is read; any other is only named.
-func (d *Driver) content(image drivers.Image) string {
-	if text, err := os.ReadFile(d.imageFile(image.ID)); err == nil {
-		return strings.TrimSpace(string(text))
-	}
-	return "made of " + image.Name
+// opened is an image that is being read. Images are never written to.
+type opened struct {
+	*os.File
+	size int64
 }
 
-// usable says whether a real driver would know where to get the image. Nothing is fetched.
-func (d *Driver) usable(image drivers.Image) error {
-	if strings.HasPrefix(image.URL, "host://") {
-		return nil
+func (o opened) Size() int64 { return o.size }
+
+func checkImage(id vm.ImageID) error {
+	if !usable(string(id)) {
+		return vm.Refuse(vm.ReasonInvalidArgument, "the image id %q is not a name", id)
 	}
-	return usable(image)
+	return nil
+}
+
+func isFile(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

@@ -11,19 +11,19 @@ import (
 
 // record is a machine as its file holds it. A stored record is never changed; a change stores another.
 type record struct {
-	Schema   int           `json:"schema"`
-	Spec     drivers.Spec  `json:"spec"`
-	Made     bool          `json:"made"`    // Prepare has come to its end
-	Spawned  bool          `json:"spawned"` // has been started since
-	Power    vm.PowerState `json:"power_state"`
-	Detail   string        `json:"detail,omitempty"`
-	Since    time.Time     `json:"since"`              // when Power was entered
-	Rescue   vm.ImageID    `json:"rescue,omitempty"`   // of the disk that it starts from, when that is not its own
-	Disk     string        `json:"disk,omitempty"`     // what is on its own disk
-	Boots    int           `json:"boots,omitempty"`    // how often it was started from that
-	User     string        `json:"user,omitempty"`     // whose password was set last
-	Password string        `json:"password,omitempty"` // a digest
-	Console  []byte        `json:"console,omitempty"`  // the last that the guest wrote, at most consoleLimit
+	Schema     int           `json:"schema"`
+	Spec       drivers.Spec  `json:"spec"`
+	Made       bool          `json:"made"`    // Prepare has come to its end
+	Spawned    bool          `json:"spawned"` // has been started since
+	Power      vm.PowerState `json:"power_state"`
+	Detail     string        `json:"detail,omitempty"`
+	Since      time.Time     `json:"since"`            // when Power was entered
+	Ran        time.Duration `json:"ran,omitempty"`    // since there is a power to cut, until Since
+	Memory     uint64        `json:"memory,omitempty"` // what the guest has counted to; kept while suspended
+	Disk       disk          `json:"disk,omitempty"`   // its own
+	Rescue     vm.ImageID    `json:"rescue,omitempty"` // of RescueDisk; empty when it starts from its own
+	RescueDisk disk          `json:"rescue_disk,omitempty"`
+	Console    []byte        `json:"console,omitempty"` // the last that the guest wrote, at most consoleLimit
 
 	faults faults // of the Spec's metadata
 	said   []byte // what the guest writes in the change being made; no stored record has any
@@ -37,21 +37,42 @@ func (r *record) exists() bool { return r.Schema != 0 }
 func (r *record) executing() bool { return r != nil && r.Power == vm.PowerRunning }
 func (r *record) on() bool        { return r.Power == vm.PowerRunning || r.Power == vm.PowerPaused }
 
-// enter changes the power state.
+// enter changes the power state. Memory ends with the power, unless it is saved.
 func (r *record) enter(p vm.PowerState, detail string) {
-	r.Power, r.Detail, r.Since = p, detail, time.Now().UTC()
+	now := time.Now().UTC()
+	r.Ran = r.ranUntil(now)
+	r.Power, r.Detail, r.Since = p, detail, now
+	if !r.on() {
+		r.Ran = 0
+	}
+	if !r.on() && p != vm.PowerSuspended {
+		r.Memory = 0
+	}
 }
 
-// boot lets the guest begin.
+// ranUntil is how long the machine has executed since its power was last on. The clock may have been set back.
+func (r *record) ranUntil(now time.Time) time.Duration {
+	if !r.executing() {
+		return r.Ran
+	}
+	return r.Ran + max(0, now.Sub(r.Since))
+}
+
+// root is the disk that the machine starts from.
+func (r *record) root() *disk {
+	if r.Rescue != "" {
+		return &r.RescueDisk
+	}
+	return &r.Disk
+}
+
+// boot lets the guest begin, as what it finds on its disk.
 func (r *record) boot() {
 	r.enter(vm.PowerRunning, "")
-	r.Spawned = true
-	if r.Rescue != "" {
-		r.write([]byte(banner(r.Spec.Name + ", rescued from " + string(r.Rescue))))
-		return
-	}
-	r.Boots++
-	r.write([]byte(banner(r.Spec.Name)))
+	r.Spawned, r.Ran, r.Memory = true, 0, 0
+	root := r.root()
+	*root = root.booted()
+	r.write([]byte(r.banner()))
 }
 
 // write appends to the console's log. The old bytes may belong to an older record, so they are copied.
@@ -127,6 +148,9 @@ func (m *machine) seen() drivers.Machine {
 	seen := drivers.Machine{ID: m.id, Exists: true, PowerState: r.Power, Detail: r.Detail, Rescue: r.Rescue}
 	if r.Made {
 		seen.Disks = []string{"root"}
+	}
+	if r.Rescue != "" {
+		seen.Disks = []string{"rescue", "root"}
 	}
 	return seen
 }

@@ -4,14 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"time"
+	"fmt"
 
 	"leasehold/drivers"
 	"leasehold/vm"
 )
 
-// SetPassword plays the guest's agent, which keeps a digest.
-func (d *Driver) SetPassword(ctx context.Context, id vm.InstanceID, user, password string, report drivers.Report) error {
+// SetPassword plays the guest's agent, which keeps a digest on the disk that the guest started from.
+func (d *Driver) SetPassword(
+	ctx context.Context, id vm.InstanceID, user, password string, report drivers.Report,
+) error {
 	return d.run(ctx, "set a password of", id, report, func(ctx context.Context, c *call) error {
 		return c.do(ctx, "password", named("password"), func(r *record) (verdict, error) {
 			switch {
@@ -20,7 +22,8 @@ func (d *Driver) SetPassword(ctx context.Context, id vm.InstanceID, user, passwo
 			case !r.executing(), r.faults.noAgent:
 				return already, drivers.ErrNoAgent
 			}
-			r.User, r.Password = user, digest(user, password)
+			root := r.root()
+			*root = root.with("password", fmt.Sprintf("%q %s", user, digest(user, password)))
 			return changes, nil
 		})
 	})
@@ -31,29 +34,23 @@ func digest(user, password string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// HasPassword says whether the guest's user has that password, as far as SetPassword has set it.
-func (d *Driver) HasPassword(id vm.InstanceID, user, password string) bool {
+// GuestPassword tells whose password was last set on the disk that the machine starts from, and the digest that is kept
+// of the two. Both are empty when none was.
+func (d *Driver) GuestPassword(id vm.InstanceID) (user, kept string) {
 	m := d.find(id)
 	if m == nil {
-		return false
+		return "", ""
 	}
-	r := m.rec.Load()
-	return r != nil && r.User == user && r.Password == digest(user, password)
+	r, err := m.copied()
+	if err != nil {
+		return "", ""
+	}
+	_, _ = fmt.Sscanf(r.root().of("password"), "%q %s", &user, &kept)
+	return user, kept
 }
 
-// Usage tells of vCPUs that run as long as their machine does and wait for nobody.
-func (d *Driver) Usage(_ context.Context, id vm.InstanceID) ([]drivers.VCPUUsage, error) {
-	m := d.find(id)
-	if m == nil {
-		return nil, drivers.ErrNoMachine
-	}
-	r := m.rec.Load()
-	if !r.executing() {
-		return nil, nil
-	}
-	all := make([]drivers.VCPUUsage, r.Spec.Size.VCPUs)
-	for i := range all {
-		all[i].Run = time.Since(r.Since)
-	}
-	return all, nil
+// HasPassword says whether that user's password was the last that was set, and is that.
+func (d *Driver) HasPassword(id vm.InstanceID, user, password string) bool {
+	who, kept := d.GuestPassword(id)
+	return who == user && kept == digest(user, password)
 }

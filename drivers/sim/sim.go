@@ -31,6 +31,9 @@ type Config struct {
 	Fail    map[string]int
 	Hang    map[string]bool
 
+	// Fetch reads images that other hosts have made. Nil: they are refused.
+	Fetch drivers.Fetch
+
 	// World is a directory shared by all hosts of a test, in any process; see ReadWorld. Empty: none is written.
 	World string
 	// Point is called before and after each change of state that is kept, as "<change>:before" and "<change>:after" with
@@ -87,7 +90,7 @@ func New(cfg Config) (*Driver, error) {
 		cfg: cfg, events: newBroadcast(),
 		machines: map[vm.InstanceID]*machine{}, calls: map[vm.InstanceID]map[*call]struct{}{},
 	}
-	for _, dir := range []string{d.machineDir(), d.spentDir(), d.imageDir()} {
+	for _, dir := range []string{d.machineDir(), d.spentDir(), d.copyDir(), d.imageDir()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("cannot make the simulated host: %w", err)
 		}

@@ -47,6 +47,31 @@ func TestDriverKeepsTheRules(t *testing.T) {
 					return "m1"
 				},
 				Console: &drivertest.Console{Banner: "SIM-READY ", Send: "marco\n", Reply: "marco\n"},
+				Counter: func(t *testing.T, d drivers.Driver, id vm.InstanceID) uint64 {
+					t.Helper()
+					n, err := d.(*sim.Driver).GuestCount(id)
+					require.NoError(t, err)
+					return n
+				},
+				Disk: &drivertest.Disk{
+					Write: func(t *testing.T, d drivers.Driver, id vm.InstanceID) string {
+						t.Helper()
+						return write(t, d.(*sim.Driver), id)
+					},
+					Read: func(t *testing.T, d drivers.Driver, id vm.InstanceID) string {
+						t.Helper()
+						return read(t, d.(*sim.Driver), id)
+					},
+				},
+				Agent: &drivertest.Agent{
+					With: func(*testing.T) drivers.Spec { return spec(nil) },
+					Without: func(*testing.T) drivers.Spec {
+						return spec(map[string]string{"sim.no_agent": "true"})
+					},
+					Knows: func(_ *testing.T, d drivers.Driver, id vm.InstanceID, user, password string) bool {
+						return d.(*sim.Driver).HasPassword(id, user, password)
+					},
+				},
 			})
 		})
 	}
@@ -69,7 +94,25 @@ func spec(metadata map[string]string) drivers.Spec {
 	}
 }
 
+// rescueImage is what machines are rescued from.
+var rescueImage = drivers.Image{ID: "rescue", Name: "rescue", URL: "builtin:rescue", Format: "raw"}
+
 func quiet(vm.Progress) {}
+
+// write has the guest mark the disk that it started from; read looks for the mark.
+func write(t *testing.T, d *sim.Driver, id vm.InstanceID) string {
+	t.Helper()
+	mark := uuid.NewString()
+	require.NoError(t, d.GuestWrite(id, mark))
+	return mark
+}
+
+func read(t *testing.T, d *sim.Driver, id vm.InstanceID) string {
+	t.Helper()
+	mark, err := d.GuestRead(id)
+	require.NoError(t, err)
+	return mark
+}
 
 func power(t *testing.T, d *sim.Driver, id vm.InstanceID) vm.PowerState {
 	t.Helper()

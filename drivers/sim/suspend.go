@@ -7,7 +7,8 @@ import (
 	"leasehold/vm"
 )
 
-// Suspend saves the memory, which a simulated guest has none of, and ends execution in the same change.
+// Suspend ends execution and keeps the memory, which is no more than a number, in the same change. A paused guest is
+// saved too, and will run when it is resumed.
 func (d *Driver) Suspend(ctx context.Context, id vm.InstanceID, report drivers.Report) error {
 	return d.run(ctx, "suspend", id, report, func(ctx context.Context, c *call) error {
 		return c.do(ctx, "suspend", named("suspend"), func(r *record) (verdict, error) {

@@ -2,9 +2,6 @@ package sim
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"leasehold/drivers"
@@ -31,21 +28,15 @@ func (d *Driver) Prepare(ctx context.Context, spec drivers.Spec, report drivers.
 		}); err != nil {
 			return err
 		}
-		for _, step := range []string{"image", "disk", "network", "volume"} {
-			if err := c.step(ctx, m, f, step); err != nil {
-				return err
-			}
-			if step == "image" {
-				if err := d.usable(spec.Image); err != nil {
-					return err
-				}
-			}
+		k, err := c.makeDisk(ctx, m, f, spec, spec.Image, "image", "disk", "network", "volume")
+		if err != nil {
+			return err
 		}
 		return d.change(ctx, m, "prepare", func(r *record) (verdict, error) {
 			if !r.exists() {
 				return already, drivers.ErrNoMachine
 			}
-			r.Made, r.Disk = true, d.content(spec.Image)
+			r.Made, r.Disk = true, k
 			r.enter(vm.PowerShutdown, "")
 			return changes, nil
 		})
@@ -54,12 +45,8 @@ func (d *Driver) Prepare(ctx context.Context, spec drivers.Spec, report drivers.
 
 // check refuses what no host could make: the id is a file's name, and a machine has some of everything.
 func check(spec drivers.Spec) (faults, error) {
-	odd := func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_.", c)
-	}
-	id := string(spec.ID)
-	if id == "" || len(id) > 128 || id[0] == '.' || strings.ContainsFunc(id, odd) {
-		return faults{}, vm.Refuse(vm.ReasonInvalidArgument, "the id %q is not a name", id)
+	if !usable(string(spec.ID)) {
+		return faults{}, vm.Refuse(vm.ReasonInvalidArgument, "the id %q is not a name", spec.ID)
 	}
 	if spec.Size.VCPUs < 1 || spec.Size.MemoryMiB < 1 || spec.Size.DiskGiB < 0 {
 		return faults{}, vm.Refuse(vm.ReasonInvalidArgument, "a machine cannot have %d vCPU, %d MiB and %d GiB",
@@ -68,16 +55,8 @@ func check(spec drivers.Spec) (faults, error) {
 	return parseFaults(spec.Metadata)
 }
 
-// usable says whether a real driver would know where to get the image. Nothing is fetched.
-func usable(image drivers.Image) error {
-	scheme, rest, _ := strings.Cut(image.URL, ":")
-	if !slices.Contains([]string{"builtin", "file", "http", "https"}, scheme) || rest == "" {
-		return fmt.Errorf("%w: %q names neither a builtin nor a file, http or https", drivers.ErrBadImage, image.URL)
-	}
-	return nil
-}
-
-// Start lets the machine execute; a paused one goes on.
+// Start lets the machine execute; a paused one goes on. A suspended one would too, or lose its memory: that is for
+// Resume and Stop, so that nobody does either by mistake.
 func (d *Driver) Start(ctx context.Context, id vm.InstanceID, report drivers.Report) error {
 	step := func(r *record) string {
 		if r.Spawned {
@@ -93,7 +72,8 @@ func (d *Driver) Start(ctx context.Context, id vm.InstanceID, report drivers.Rep
 			case r.executing():
 				return already, nil
 			case r.Power == vm.PowerSuspended:
-				return already, vm.Refuse(vm.ReasonStateForbids, "its memory is saved: resume it, or stop it to give that up")
+				return already, vm.Refuse(vm.ReasonStateForbids,
+					"its memory is saved: resume it, or stop it to give that up")
 			case r.Power == vm.PowerPaused:
 				r.enter(vm.PowerRunning, "")
 			default:
@@ -104,8 +84,8 @@ func (d *Driver) Start(ctx context.Context, id vm.InstanceID, report drivers.Rep
 	})
 }
 
-// Stop ends execution. The simulated guest obeys as soon as it is asked, and a paused one is not asked, so grace is never
-// waited for; a slow guest is told with the step's latency.
+// Stop ends execution, or gives saved memory up. The simulated guest obeys as soon as it is asked, and a paused one is
+// not asked, so grace is never waited for; a slow guest is told with the step's latency.
 func (d *Driver) Stop(ctx context.Context, id vm.InstanceID, _ time.Duration, report drivers.Report) error {
 	return d.run(ctx, "stop", id, report, func(ctx context.Context, c *call) error {
 		return c.do(ctx, "stop", named("stop"), func(r *record) (verdict, error) {
@@ -121,7 +101,8 @@ func (d *Driver) Stop(ctx context.Context, id vm.InstanceID, _ time.Duration, re
 	})
 }
 
-// Reboot restarts the guest. A hard one also starts what has ended and was started once.
+// Reboot restarts the guest. A hard one also starts what has ended and was started once: a reboot that was cut short on
+// a real host may have left it so. Saved memory is not given up for it.
 func (d *Driver) Reboot(ctx context.Context, id vm.InstanceID, grace time.Duration, report drivers.Report) error {
 	return d.run(ctx, "reboot", id, report, func(ctx context.Context, c *call) error {
 		return c.do(ctx, "reboot", named("reboot"), func(r *record) (verdict, error) {
