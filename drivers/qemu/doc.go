@@ -28,6 +28,9 @@
 // QEMU is told to stop rather than end when the guest powers off or panics, so the process of a machine that is off may
 // still be there. Start makes a new one then; Stop ends it.
 //
+// Events come from QEMU, whose word is then asked for. A QEMU that has not answered for a second is an event too, and so
+// is its next answer: see watch.go.
+//
 // Rules beside those of package drivers:
 //
 //	I1  At most one process per machine, whoever starts it (P2): see package folder, I1 and I2.
