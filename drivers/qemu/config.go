@@ -30,7 +30,7 @@ type Config struct {
 	Dir           string        // the machines' folders; nothing else may write here
 	Images        string        // cache of fetched images, for this driver alone; <Dir>/.images when empty
 	Snapshots     string        // images made of machines; <Dir>/.snapshots when empty
-	SnapshotSpeed int64         // bytes a second, holes included, that QEMU may copy of a disk in use; zero: as many as it can
+	SnapshotSpeed int64         // that QEMU may copy of a disk in use, bytes a second, holes included; zero: no limit
 	QEMU          string        // binary; qemu-system-x86_64 of PATH when empty
 	QEMUImg       string        // binary; the one beside QEMU, or qemu-img of PATH, when empty
 	Firmware      []string      // further folders with firmware (-L), for a QEMU that is not installed

@@ -9,7 +9,7 @@ func diskArguments(rescued bool) []string {
 		return diskArgument(folder.Disk, "disk0", "vd0", "0x2", "1")
 	}
 	return append(diskArgument(folder.RescueDisk, "rescue0", "vdr", "0x2", "1"),
-		diskArgument(folder.Disk, "disk0", "vd0", "0x8", "2")...)
+		diskArgument(folder.Disk, "disk0", "vd0", "0x3", "2")...)
 }
 
 func diskArgument(file, node, device, address, boot string) []string {

@@ -28,8 +28,8 @@
 // QEMU is told to stop rather than end when the guest powers off or panics, so the process of a machine that is off may
 // still be there. Start makes a new one then; Stop ends it.
 //
-// Events come from QEMU, whose word is then asked for. A QEMU that has not answered for a second is an event too, and so
-// is its next answer: see watch.go.
+// Events come from QEMU, whose word is then asked for. A QEMU that has not answered for a second is an event too, and
+// so is its next answer: see watch.go.
 //
 // Rules beside those of package drivers:
 //
@@ -43,6 +43,6 @@
 //	    that file, so a memory that is older than its disk is never loaded, whatever was killed or lost its power.
 //	I6  A disk or an image gets its name when it is whole and durable. A new disk takes the place of the old one in one
 //	    rename, with no process left and no memory.
-//	I7  What QEMU goes on doing for a call that was cut short (writing memory, copying a disk) is ended by whoever acts on
-//	    the machine next, or drops the image.
+//	I7  What QEMU goes on doing for a call that was cut short (writing memory, copying a disk) is ended by whoever acts
+//	    on the machine next, or drops the image.
 package qemu

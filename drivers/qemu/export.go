@@ -41,7 +41,9 @@ func (d *Driver) Export(
 
 // export makes the image and, when it is whole and durable, the word for that. Half of the progress is writing, half
 // reading.
-func (d *Driver) export(ctx context.Context, image vm.ImageID, report drivers.Report) (made drivers.ImageFile, err error) {
+func (d *Driver) export(
+	ctx context.Context, image vm.ImageID, report drivers.Report,
+) (made drivers.ImageFile, err error) {
 	dir, err := d.shelf.place(image)
 	if err != nil {
 		return made, errors.Join(drivers.ErrNoImage, err)

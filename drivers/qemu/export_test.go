@@ -92,13 +92,13 @@ func (d *Driver) LoadOnly(ctx context.Context, id vm.InstanceID) error {
 	return m.readMemory(ctx, func(vm.Progress) {})
 }
 
-// OnFreeze and OnFreezeError play a guest that can be held still, and one that cannot.
+// OnFreeze and OnFreezeError play a guest that can be held still, and one that is waited for in vain.
 func (d *Driver) OnFreeze(freeze func() (thaw func())) {
 	d.freeze = func(context.Context, *machine) (func(), error) { return freeze(), nil }
 }
 
-func (d *Driver) OnFreezeError(err error, thaw func()) {
-	d.freeze = func(context.Context, *machine) (func(), error) { return thaw, err }
+func (d *Driver) OnFreezeError(err error) {
+	d.freeze = func(context.Context, *machine) (func(), error) { return nil, err }
 }
 
 // Copying are the jobs in the hypervisor that copy the machine's disk.

@@ -28,8 +28,8 @@ type job struct {
 	Error  string `json:"error"`
 }
 
-// copyLive has QEMU copy the disk as it is at the moment when the job begins: what the guest writes later is kept out of
-// the copy. The guest is held still around that moment only.
+// copyLive has QEMU copy the disk as it is at the moment when the job begins: what the guest writes later is kept out
+// of the copy. The guest is held still around that moment only.
 func (m *machine) copyLive(
 	ctx context.Context, s status, path string, image vm.ImageID, report drivers.Report,
 ) (err error) {
@@ -57,10 +57,10 @@ func (m *machine) openCopy(ctx context.Context, path string) error {
 func (m *machine) beginCopy(ctx context.Context, s status, id string) error {
 	if s.power == vm.PowerRunning {
 		thaw, err := m.d.freeze(ctx, m)
-		defer thaw()
 		if err != nil {
-			m.d.log.Warn("copying a disk that is not held still", "instance", m.id, "error", err)
+			return err
 		}
+		defer thaw()
 	}
 	return m.main.do(ctx, "blockdev-backup", map[string]any{
 		"job-id": id, "device": "disk0", "target": copyNode, "sync": "full", "auto-dismiss": false,
@@ -155,8 +155,8 @@ func (m *machine) dropNode(ctx context.Context, name string) error {
 	return nil
 }
 
-// abandonCopy ends a copying into image that a dead agent may have left under way in the machine id, and lets a guest go
-// that was held still for it. A hypervisor that does not answer keeps no image from being dropped.
+// abandonCopy ends a copying into image that a dead agent may have left under way in the machine id. A hypervisor that
+// does not answer keeps no image from being dropped.
 func (d *Driver) abandonCopy(ctx context.Context, id vm.InstanceID, image vm.ImageID) {
 	dir, err := d.folderOf(id)
 	if err != nil {
@@ -168,8 +168,6 @@ func (d *Driver) abandonCopy(ctx context.Context, id vm.InstanceID, image vm.Ima
 	defer cancel()
 	jobs, err := m.copies(ctx)
 	if slices.ContainsFunc(jobs, func(j job) bool { return j.ID == copyJob+string(image) }) {
-		thaw, _ := d.freeze(ctx, m) // held still already or not, it is the thaw that matters
-		thaw()
 		err = m.endCopy(ctx)
 	}
 	if err != nil && !errors.Is(err, errOff) {

@@ -10,7 +10,7 @@ import (
 	"leasehold/vm"
 )
 
-// The life of a saved memory. Each arrow is one durable change of a name, so a crash leaves one of these and nothing else.
+// The life of a saved memory. Each arrow is one durable change of a name, and a crash leaves one of these.
 //
 //	memory.part ----> memory -----> memory.spent -----> (nothing)
 //	      suspend: whole    before cont         after cont

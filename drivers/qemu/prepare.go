@@ -58,7 +58,9 @@ func (m *machine) make(ctx context.Context, spec drivers.Spec, report drivers.Re
 
 // makeDisk makes Part(name) a whole and durable disk of the image, which is of the size that was asked for, or leaves
 // nothing. Whoever calls it publishes it.
-func (m *machine) makeDisk(ctx context.Context, name string, from drivers.Image, size vm.GiB, report drivers.Report) error {
+func (m *machine) makeDisk(
+	ctx context.Context, name string, from drivers.Image, size vm.GiB, report drivers.Report,
+) error {
 	img, err := m.d.images.get(ctx, from, size, report)
 	if err != nil {
 		return err

@@ -38,8 +38,8 @@ func (s *images) ofHost(
 	})
 }
 
-// transfer writes the image to f, behind what is there of it. It goes on by itself where the line breaks as long as each
-// try brings something; drivers.ErrRetry says that it can go on from what has come.
+// transfer writes the image to f, behind what is there of it. It goes on by itself where the line breaks as long as
+// each try brings something; drivers.ErrRetry says that it can go on from what has come.
 func (s *images) transfer(
 	ctx context.Context, want drivers.Image, size vm.GiB, f *os.File, moved func(done, total int64),
 ) error {
@@ -66,8 +66,8 @@ func (s *images) transfer(
 	}
 }
 
-// transferFrom adds what one connection brings. total is what the host says of the whole image; a connection that breaks
-// is drivers.ErrRetry, one that ends too early no error.
+// transferFrom adds what one connection brings. total is what the host says of the whole image; a connection that
+// breaks is drivers.ErrRetry, one that ends too early no error.
 func (s *images) transferFrom(
 	ctx context.Context, want drivers.Image, offset, limit int64, to io.Writer, moved func(done, total int64),
 ) (n, total int64, err error) {

@@ -11,8 +11,8 @@ import (
 	"leasehold/vm"
 )
 
-// rescueOf tells of what image the disk was made that the machine starts from; nil when it starts from its own. Both the
-// disk and the word for it must be there.
+// rescueOf tells of what image the disk was made that the machine starts from; nil when it starts from its own. Both
+// the disk and the word for it must be there.
 func rescueOf(dir string) (*drivers.Image, error) {
 	if has, err := folder.Has(dir, folder.RescueDisk); err != nil || !has {
 		return nil, err
@@ -72,8 +72,8 @@ func (m *machine) rescue(ctx context.Context, def definition, image drivers.Imag
 	return m.start(ctx, as("rescue", report))
 }
 
-// putRescue has a machine without a process start from the new rescue disk. In between it would start from its own, never
-// from one that the word is not about.
+// putRescue has a machine without a process start from the new rescue disk. In between it would start from its own,
+// never from one that the word is not about.
 func (m *machine) putRescue(image drivers.Image) error {
 	if err := folder.Forget(m.dir, folder.Rescue); err != nil {
 		return err

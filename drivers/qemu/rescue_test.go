@@ -97,7 +97,8 @@ func TestOwnDiskIsTheSecondOfARescuedMachine(t *testing.T) {
 	each(t, func(h *host) {
 		id := h.booted()
 		written := h.writes(id)
-		ofTheFirst, ofTheSecond := []byte{0x8a, 0x16, 0x2f, 0x7d}, []byte{0xb2, 0x81, 0x90, 0x90} // mov drive,%dl; mov $0x81,%dl
+		ofTheFirst := []byte{0x8a, 0x16, 0x2f, 0x7d}  // mov drive,%dl
+		ofTheSecond := []byte{0xb2, 0x81, 0x90, 0x90} // mov $0x81,%dl
 		require.Equal(h, 1, bytes.Count(boot0.Disk(), ofTheFirst))
 		path := filepath.Join(h.TempDir(), "second.raw")
 		require.NoError(h, os.WriteFile(path, bytes.Replace(boot0.Disk(), ofTheFirst, ofTheSecond, 1), 0o600))

@@ -12,8 +12,8 @@ import (
 	"leasehold/vm"
 )
 
-// freezer has a guest hold its file systems still, as far as it can, until thaw. An error says that they are not, or were
-// so before. thaw is never nil, must be called, and lets the guest go in every case.
+// freezer has a guest hold its file systems still until thaw, as far as it can be asked to. The error is the context's:
+// then nothing is held still, and there is no thaw. Else thaw must be called; it works also after ctx has ended.
 type freezer func(ctx context.Context, m *machine) (thaw func(), err error)
 
 // unfrozen is for guests that nobody can ask.

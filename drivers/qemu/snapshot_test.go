@@ -110,13 +110,14 @@ func TestSnapshotIsOfOneMoment(t *testing.T) {
 	}, slowly)
 }
 
-func TestSnapshotGoesOnWithoutAGuestThatCanBeHeldStill(t *testing.T) {
+func TestSnapshotWhoseContextEndsInTheFreezeCopiesNothing(t *testing.T) {
 	h := newHost(t, variants(t)[0])
 	id := h.booted()
-	thawed := false
-	h.d.OnFreezeError(errors.New("no agent"), func() { thawed = true })
-	require.NoError(t, h.d.Snapshot(h.ctx(), id, "unfrozen", quiet))
-	require.True(t, thawed)
+	h.d.OnFreezeError(context.Canceled)
+	require.ErrorIs(t, h.d.Snapshot(h.ctx(), id, "frozen", quiet), context.Canceled)
+	require.Empty(t, h.d.Copying(h.ctx(), id))
+	_, err := h.d.Export(h.ctx(), id, "frozen", quiet)
+	require.ErrorIs(t, err, drivers.ErrNoImage)
 }
 
 func TestSnapshotEndsWithItsContextAndLeavesTheGuestAlone(t *testing.T) {

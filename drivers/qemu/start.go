@@ -88,8 +88,8 @@ func (m *machine) launch(def definition) (shim.Launch, error) {
 	}, err
 }
 
-// spawn makes the machine's process, which executes nothing yet (I2 of the seam). A process that is alive meanwhile is an
-// error (P2).
+// spawn makes the machine's process, which executes nothing yet (I2 of the seam). A process that is alive meanwhile is
+// an error (P2).
 func (m *machine) spawn(ctx context.Context, l shim.Launch) error {
 	if err := shim.Spawn(m.d.cfg.ShimCommand, m.dir, l); err != nil {
 		return fmt.Errorf("cannot start %s: %w", m.id, err)

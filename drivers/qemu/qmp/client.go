@@ -112,8 +112,8 @@ func (c *Client) Do(ctx context.Context, command string, arguments, result any) 
 	return c.do(ctx, request{Execute: command, Arguments: arguments}, nil, result)
 }
 
-// Give is Do for getfd: the open file goes along, and the hypervisor knows its own copy of it by name, on this connection
-// and until a command has used it.
+// Give is Do for getfd: the open file goes along, and the hypervisor knows its own copy of it by name, on this
+// connection and until a command has used it.
 func (c *Client) Give(ctx context.Context, file *os.File, name string) error {
 	return c.do(ctx, request{Execute: "getfd", Arguments: map[string]string{"fdname": name}}, file, nil)
 }
