@@ -15,23 +15,27 @@ import (
 
 // The names in a machine's folder.
 const (
-	Spec        = "spec.json"
-	Disk        = "disk.qcow2"
+	Spec      = "spec.json"
+	Disk      = "disk.qcow2"
+	LockFile  = "lock"
+	Launch    = "launch.json"
+	Exit      = "exit.json"
+	PIDFile   = "pidfile"
+	QMP       = "qmp"
+	QMP2      = "qmp2"
+	Serial    = "ser"
+	SerialLog = "ser.log"
+	Control   = "shim"
+	QEMULog   = "qemu.log"
+	ShimLog   = "shim.log"
+)
+
+// The names of what only rescued and suspended machines have.
+const (
 	Rescue      = "rescue.json"
 	RescueDisk  = "rescue.qcow2"
 	Memory      = "memory"
 	SpentMemory = "memory.spent"
-	LockFile    = "lock"
-	Launch      = "launch.json"
-	Exit        = "exit.json"
-	PIDFile     = "pidfile"
-	QMP         = "qmp"
-	QMP2        = "qmp2"
-	Serial      = "ser"
-	SerialLog   = "ser.log"
-	Control     = "shim"
-	QEMULog     = "qemu.log"
-	ShimLog     = "shim.log"
 )
 
 // part marks a file that is not whole yet.
