@@ -24,7 +24,7 @@ var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{1
 // arguments is the command line of a machine. Nothing of it comes from a user unchecked. QEMU runs in the machine's
 // folder and executes nothing until it is told to (-S), so that "made" and "may run" are two states (I2 of the seam).
 // What the guest does to itself stops QEMU instead of ending it, so that the reason can be asked for afterwards.
-func (h hypervisor) arguments(d definition, firmware []string) []string {
+func (h hypervisor) arguments(d definition, rescued bool, firmware []string) []string {
 	cpu := "qemu64"
 	if h.accel == AccelKVM {
 		cpu = "host"
@@ -45,10 +45,8 @@ func (h hypervisor) arguments(d definition, firmware []string) []string {
 		"-chardev", "socket,id=qga,fd=6,server=on,wait=off",
 		"-device", "virtio-serial-pci,id=vser0,bus=pcie.0,addr=" + agentSlot + ",max_ports=2",
 		"-device", "virtserialport,bus=vser0.0,nr=1,chardev=qga,name=org.qemu.guest_agent.0",
-		"-blockdev", `{"node-name":"disk0","driver":"qcow2","discard":"unmap",` +
-			`"file":{"driver":"file","filename":"` + folder.Disk + `","discard":"unmap"}}`,
-		"-device", "virtio-blk-pci,drive=disk0,id=vd0,bus=pcie.0,addr=0x2,bootindex=1,werror=stop,rerror=stop",
 	}
+	args = append(args, diskArguments(rescued)...)
 	for i := range hotPlugs {
 		port := fmt.Sprintf("pcie-root-port,id=rp%d,bus=pcie.0,chassis=%d,slot=%d,addr=0x10.0x%x", i, i+1, i+1, i)
 		if i == 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"leasehold/drivers"
 	"leasehold/vm"
 )
 
@@ -26,16 +27,19 @@ const (
 
 // Config is what the driver needs. Only Dir is required.
 type Config struct {
-	Dir         string       // the machines' folders; nothing else may write here
-	Images      string       // cache of fetched images, for this driver alone; <Dir>/.images when empty
-	QEMU        string       // binary; qemu-system-x86_64 of PATH when empty
-	QEMUImg     string       // binary; the one beside QEMU, or qemu-img of PATH, when empty
-	Firmware    []string     // further folders with firmware (-L), for a QEMU that is not installed
-	Accel       Accel        // AccelAuto when empty
-	Capacity    vm.Size      // what may be promised here; found out when zero
-	ShimCommand []string     // program and arguments that reach shim.Main; this program's subcommand shim when empty
-	HTTP        *http.Client // fetches images; one without an overall limit when nil
-	Log         hclog.Logger // silent when nil
+	Dir           string        // the machines' folders; nothing else may write here
+	Images        string        // cache of fetched images, for this driver alone; <Dir>/.images when empty
+	Snapshots     string        // images made of machines; <Dir>/.snapshots when empty
+	SnapshotSpeed int64         // that QEMU may copy of a disk in use, bytes a second, holes included; zero: no limit
+	QEMU          string        // binary; qemu-system-x86_64 of PATH when empty
+	QEMUImg       string        // binary; the one beside QEMU, or qemu-img of PATH, when empty
+	Firmware      []string      // further folders with firmware (-L), for a QEMU that is not installed
+	Accel         Accel         // AccelAuto when empty
+	Capacity      vm.Size       // what may be promised here; found out when zero
+	ShimCommand   []string      // program and arguments that reach shim.Main; this program's subcommand shim when empty
+	HTTP          *http.Client  // fetches images; one without an overall limit when nil
+	Fetch         drivers.Fetch // gets images that another host has made; when nil they cannot be used here
+	Log           hclog.Logger  // silent when nil
 }
 
 // install is what to say to somebody without QEMU.
@@ -53,6 +57,9 @@ func (c Config) complete() (Config, error) {
 	c.Dir = dir
 	if c.Images == "" {
 		c.Images = filepath.Join(c.Dir, ".images")
+	}
+	if c.Snapshots == "" {
+		c.Snapshots = filepath.Join(c.Dir, ".snapshots")
 	}
 	if c.QEMU == "" {
 		c.QEMU = "qemu-system-x86_64"

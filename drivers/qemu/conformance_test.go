@@ -1,6 +1,7 @@
 package qemu_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,7 +24,8 @@ func TestConformance(t *testing.T) {
 
 func conform(t *testing.T, v variant) {
 	t.Helper()
-	var dir string // of the machine that is to hang; the suite opens a driver before it needs that
+	var dir string               // of the machine that is to hang; the suite opens a driver before it needs that
+	written := map[uint64]bool{} // by any guest: numbers that tell disks apart
 	drivertest.Run(t, drivertest.Harness{
 		New: func(t *testing.T, d string) drivers.Driver {
 			t.Helper()
@@ -59,5 +61,30 @@ func conform(t *testing.T, v variant) {
 			return "litter"
 		},
 		Console: &drivertest.Console{Banner: "BOOT0-READY", Send: "c", Reply: "0000"},
+		Counter: func(t *testing.T, d drivers.Driver, id vm.InstanceID) uint64 {
+			t.Helper()
+			l := dial(t, d.(drivers.Consoler), id)
+			defer l.hangUp()
+			return l.count()
+		},
+		Disk: &drivertest.Disk{
+			Write: func(t *testing.T, d drivers.Driver, id vm.InstanceID) string {
+				t.Helper()
+				l := dial(t, d.(drivers.Consoler), id)
+				defer l.hangUp()
+				l.count()
+				var n uint64
+				until(t, "a number that no disk holds", func() bool { n = l.ask("w"); return !written[n] })
+				written[n] = true
+				return fmt.Sprint(n)
+			},
+			Read: func(t *testing.T, d drivers.Driver, id vm.InstanceID) string {
+				t.Helper()
+				l := dial(t, d.(drivers.Consoler), id)
+				defer l.hangUp()
+				l.count()
+				return fmt.Sprint(l.ask("d"))
+			},
+		},
 	})
 }

@@ -75,6 +75,15 @@ func look(dir string) (made, definition) {
 	return whole, def
 }
 
+// sweep removes the disks that a predecessor was making beside the machine's own.
+func (m *machine) sweep() {
+	for _, name := range []string{folder.Disk, folder.RescueDisk} {
+		if err := folder.Remove(m.dir, folder.Part(name)); err != nil {
+			m.d.log.Warn("cannot remove a half-made disk", "instance", m.id, "error", err)
+		}
+	}
+}
+
 // checkSpec refuses what no machine can be made of.
 func checkSpec(s drivers.Spec) error {
 	switch {

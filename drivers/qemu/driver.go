@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,14 +15,18 @@ import (
 
 	"leasehold/drivers"
 	"leasehold/drivers/qemu/cgroup"
+	"leasehold/drivers/qemu/folder"
 	"leasehold/vm"
 )
 
-// Driver implements drivers.Driver, Rebooter, Pauser, Consoler, Interrupter and Passworder.
+// Driver implements drivers.Driver, Rebooter, Pauser, Suspender, Rescuer, Rebuilder, Snapshotter, Passworder, Meter,
+// Consoler and Interrupter.
 type Driver struct {
 	cfg    Config
 	hyper  hypervisor
 	images *images
+	shelf  shelf
+	freeze freezer
 	tree   cgroup.Tree
 	prefix string // of the cgroups of this Dir
 	log    hclog.Logger
@@ -39,6 +44,11 @@ var (
 	_ drivers.Driver      = (*Driver)(nil)
 	_ drivers.Rebooter    = (*Driver)(nil)
 	_ drivers.Pauser      = (*Driver)(nil)
+	_ drivers.Suspender   = (*Driver)(nil)
+	_ drivers.Rescuer     = (*Driver)(nil)
+	_ drivers.Rebuilder   = (*Driver)(nil)
+	_ drivers.Snapshotter = (*Driver)(nil)
+	_ drivers.Meter       = (*Driver)(nil)
 	_ drivers.Consoler    = (*Driver)(nil)
 	_ drivers.Interrupter = (*Driver)(nil)
 )
@@ -52,7 +62,7 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder for machines: %w", err)
 	}
-	d := &Driver{cfg: c, log: c.Log, machines: map[vm.InstanceID]*machine{}}
+	d := &Driver{cfg: c, log: c.Log, freeze: askToFreeze, machines: map[vm.InstanceID]*machine{}}
 	if d.hyper, err = probe(ctx, c); err != nil {
 		return nil, err
 	}
@@ -61,7 +71,10 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 			return nil, err
 		}
 	}
-	if d.images, err = openImages(c); err != nil {
+	if d.shelf, err = openShelf(c); err != nil {
+		return nil, err
+	}
+	if d.images, err = openImages(c, d.shelf); err != nil {
 		return nil, err
 	}
 	d.tree, _ = cgroup.Find()
@@ -86,6 +99,7 @@ func (d *Driver) adopt() error {
 		if dir, err := d.folderOf(id); err == nil {
 			if found, _ := look(dir); found == whole {
 				m := d.hold(id, dir)
+				m.sweep()
 				m.startWatching()
 				d.wg.Go(func() { m.thawLeft(d.ctx) })
 				d.release(m)
@@ -114,7 +128,9 @@ func (d *Driver) ids() ([]vm.InstanceID, error) {
 func (d *Driver) Info(context.Context) (drivers.Info, error) {
 	return drivers.Info{
 		Driver: "qemu", Version: d.hyper.version, Accel: string(d.hyper.accel), Capacity: d.cfg.Capacity,
-		Powers: []string{"reboot", "pause", "console", "interrupt", "password"},
+		Powers: []string{
+			"reboot", "pause", "console", "interrupt", "suspend", "rescue", "rebuild", "snapshot", "password", "usage",
+		},
 	}, nil
 }
 
@@ -140,6 +156,12 @@ func (d *Driver) Inspect(ctx context.Context, id vm.InstanceID) (drivers.Machine
 			return m, err
 		}
 		m.PowerState, m.Detail, m.Disks = s.power, s.word, []string{diskOf(dir)}
+		switch rescue, err := rescueOf(dir); {
+		case err != nil: // it concerns this machine only
+			m.PowerState, m.Detail = vm.PowerNoState, err.Error()
+		case rescue != nil:
+			m.Rescue, m.Disks = rescue.ID, append(m.Disks, filepath.Join(dir, folder.RescueDisk))
+		}
 	}
 	return m, nil
 }

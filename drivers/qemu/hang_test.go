@@ -110,3 +110,59 @@ func TestAgentThatStartsFindsAHungMachine(t *testing.T) {
 		require.Equal(h, vm.PowerPaused, h.inspect(id).PowerState)
 	})
 }
+
+// TestHypervisorThatFallsSilentIsAnEvent, and one more when it answers again. Others are told of as before.
+func TestHypervisorThatFallsSilentIsAnEvent(t *testing.T) {
+	each(t, func(h *host) {
+		hung, well := h.booted(), h.booted()
+		events := h.d.Events(h.Context())
+		for range 2 {
+			h.signal(hung, syscall.SIGSTOP)
+			began := time.Now()
+			require.Contains(h, h.tells(events, hung, vm.PowerNoState).Detail, "does not answer")
+			require.Less(h, time.Since(began), promptly)
+			h.signal(hung, syscall.SIGCONT)
+			h.tells(events, hung, vm.PowerRunning)
+		}
+		h.signal(hung, syscall.SIGSTOP)
+		h.tells(events, hung, vm.PowerNoState)
+		press(h.T, h.d, well, "p")
+		h.tells(events, well, vm.PowerShutdown)
+		h.signal(hung, syscall.SIGKILL)
+		require.Equal(h, "signal 9", h.tells(events, hung, vm.PowerCrashed).Detail)
+	})
+}
+
+func TestAgentThatStartsTellsWhenAHungMachineAnswers(t *testing.T) {
+	each(t, func(h *host) {
+		id := h.booted()
+		h.signal(id, syscall.SIGSTOP)
+		h.restart()
+		events := h.d.Events(h.Context())
+		require.Equal(h, vm.PowerNoState, h.inspect(id).PowerState)
+		until(h.T, "the watcher's first look", func() bool { return h.d.Known(id) != "" })
+		h.signal(id, syscall.SIGCONT)
+		h.tells(events, id, vm.PowerRunning)
+	})
+}
+
+func TestHungMachinesDoNotDelayTheListForLong(t *testing.T) {
+	each(t, func(h *host) {
+		hung := map[vm.InstanceID]bool{h.booted(): true, h.booted(): true, h.booted(): true}
+		well := h.booted()
+		for id := range hung {
+			h.signal(id, syscall.SIGSTOP)
+		}
+		began := time.Now()
+		list, err := h.d.List(h.ctx())
+		require.NoError(h, err)
+		require.Less(h, time.Since(began), promptly)
+		require.Len(h, list, 4)
+		for _, m := range list {
+			if hung[m.ID] {
+				require.Equal(h, vm.PowerNoState, m.PowerState)
+			}
+		}
+		h.becomes(well, vm.PowerRunning)
+	})
+}

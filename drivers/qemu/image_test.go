@@ -29,6 +29,8 @@ func hexSum(b []byte) string {
 
 func contains(b []byte, s string) bool { return strings.Contains(string(b), s) }
 
+func count(b []byte, s string) int { return strings.Count(string(b), s) }
+
 // server serves content and counts the requests for it.
 func server(t *testing.T, content []byte) (url string, asked *atomic.Int32) {
 	t.Helper()

@@ -30,9 +30,11 @@ type image struct {
 
 // images fetches images, each once, into a folder that belongs to one driver.
 type images struct {
-	dir  string
-	http *http.Client
-	tool tool
+	dir    string
+	http   *http.Client
+	remote drivers.Fetch // nil when there is none
+	own    shelf
+	tool   tool
 
 	mu      sync.Mutex
 	fetches map[string]*fetch
@@ -43,11 +45,12 @@ type fetch struct {
 	token   chan struct{}
 	done    atomic.Int64
 	total   atomic.Int64
-	waiting int // guarded by images.mu
+	partial bool // owned by the holder of token: after a failure, what has come is gone on from
+	waiting int  // guarded by images.mu
 }
 
 // openImages removes what a predecessor had begun to fetch.
-func openImages(c Config) (*images, error) {
+func openImages(c Config, own shelf) (*images, error) {
 	if err := os.MkdirAll(c.Images, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder for images: %w", err)
 	}
@@ -58,7 +61,9 @@ func openImages(c Config) (*images, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot clean the folder for images: %w", err)
 	}
-	return &images{dir: c.Images, http: c.HTTP, tool: tool(c.QEMUImg), fetches: map[string]*fetch{}}, nil
+	return &images{
+		dir: c.Images, http: c.HTTP, remote: c.Fetch, own: own, tool: tool(c.QEMUImg), fetches: map[string]*fetch{},
+	}, nil
 }
 
 // get brings the image here and checks it. It returns drivers.ErrBadImage when the image itself is to blame.
@@ -85,14 +90,12 @@ func (s *images) get(ctx context.Context, want drivers.Image, size vm.GiB, repor
 	case "http", "https":
 		key := digest([]byte(want.URL + "\n" + string(want.ID) + "\n" + want.SHA256))
 		img.path, err = s.once(ctx, key, report, func(ctx context.Context, f *os.File, now *fetch) error {
-			return s.download(ctx, want, size, f, func(done, total int64) {
-				now.done.Store(done)
-				now.total.Store(total)
-				report(progress("image", done, total, "bytes"))
-			})
+			return s.download(ctx, want, size, f, now.moved(report))
 		})
+	case "host":
+		img.path, err = s.ofHost(ctx, want, u, size, report)
 	default:
-		return img, badImage("its address %q is none of builtin:, file:, http: and https:", want.URL)
+		return img, badImage("its address %q is none of builtin:, file:, http:, https: and host:", want.URL)
 	}
 	if err != nil {
 		return img, err
@@ -165,14 +168,28 @@ func (s *images) once(
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	part, err := os.OpenFile(filepath.Join(s.dir, folder.Part(key)), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	part, err := os.OpenFile(filepath.Join(s.dir, folder.Part(key)), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return "", fmt.Errorf("cannot keep the image: %w", err)
 	}
-	if err := errors.Join(fill(ctx, part, f), part.Sync(), part.Close()); err != nil {
-		return "", errors.Join(err, folder.Remove(s.dir, folder.Part(key)))
+	f.partial = false
+	err = errors.Join(fill(ctx, part, f), part.Sync(), part.Close())
+	if err != nil && !f.partial {
+		err = errors.Join(err, folder.Remove(s.dir, folder.Part(key)))
+	}
+	if err != nil {
+		return "", err
 	}
 	return path, folder.Publish(s.dir, key)
+}
+
+// moved tells who fetches and who waits how far it is.
+func (f *fetch) moved(report drivers.Report) func(done, total int64) {
+	return func(done, total int64) {
+		f.done.Store(done)
+		f.total.Store(total)
+		report(progress("image", done, total, "bytes"))
+	}
 }
 
 // acquire waits for the token. It reports only when whoever holds it comes on (P7).

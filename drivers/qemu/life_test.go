@@ -229,7 +229,18 @@ func TestDestroyLeavesNothing(t *testing.T) {
 		require.ErrorIs(h, h.d.Start(h.ctx(), id, quiet), drivers.ErrNoMachine)
 		entries, err := os.ReadDir(h.dir)
 		require.NoError(h, err)
-		require.Len(h, entries, 1, "the cache of images")
+		require.Len(h, entries, 2, "the cache of images, and those made here")
+	})
+}
+
+func TestDestroyLeavesNothingOfARescuedAndSuspendedMachine(t *testing.T) {
+	each(t, func(h *host) {
+		id := h.booted()
+		require.NoError(h, h.d.Rescue(h.ctx(), id, newSpec().Image, quiet))
+		require.NoError(h, h.d.Suspend(h.ctx(), id, quiet))
+		require.NoError(h, h.d.Destroy(h.ctx(), id, quiet))
+		require.NoDirExists(h, filepath.Join(h.dir, string(id)))
+		require.Empty(h, processes(h.T, h.dir))
 	})
 }
 

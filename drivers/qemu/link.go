@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"leasehold/drivers/qemu/folder"
@@ -105,12 +106,21 @@ func (l *link) drop() {
 }
 
 // do executes one command.
-func (l *link) do(ctx context.Context, command string, result any) error {
+func (l *link) do(ctx context.Context, command string, arguments, result any) error {
 	c, err := l.get(ctx)
 	if err != nil {
 		return err
 	}
-	return c.Do(ctx, command, nil, result)
+	return c.Do(ctx, command, arguments, result)
+}
+
+// give hands over an open file, which is known by name until the next command uses it.
+func (l *link) give(ctx context.Context, file *os.File, name string) error {
+	c, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Give(ctx, file, name)
 }
 
 // word asks for QEMU's run state.
@@ -118,6 +128,6 @@ func (l *link) word(ctx context.Context) (string, error) {
 	var s struct {
 		Status string `json:"status"`
 	}
-	err := l.do(ctx, "query-status", &s)
+	err := l.do(ctx, "query-status", nil, &s)
 	return s.Status, err
 }

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func (d *Driver) Pause(ctx context.Context, id vm.InstanceID, report drivers.Rep
 	if s.power == vm.PowerPaused {
 		return nil
 	}
-	if err := m.main.do(ctx, "stop", nil); err != nil {
+	if err := m.main.do(ctx, "stop", nil, nil); err != nil {
 		return fmt.Errorf("cannot pause %s: %w", id, err)
 	}
 	m.expect(vm.PowerPaused)
@@ -44,11 +45,13 @@ func (d *Driver) Unpause(ctx context.Context, id vm.InstanceID, report drivers.R
 	if err != nil {
 		return fmt.Errorf("cannot unpause %s: %w", id, err)
 	}
-	if s.power == vm.PowerRunning {
+	switch {
+	case s.power == vm.PowerRunning:
 		return nil
-	}
-	if s.word == "prelaunch" { // I2 of the seam: a Start that was cut short is for Start to end
+	case s.word == wordPrelaunch: // I2 of the seam: a Start that was cut short is for Start to end
 		return fmt.Errorf("cannot unpause %s: it was never started", id)
+	case s.word == wordInmigrate: // and a Resume for Resume
+		return fmt.Errorf("cannot unpause %s: %w", id, errSaved)
 	}
 	return m.cont(ctx)
 }
@@ -59,10 +62,17 @@ func (m *machine) executing(ctx context.Context) (status, error) {
 		return status{}, err
 	}
 	s, err := m.ask(ctx)
-	if err != nil {
-		return s, err
+	if errors.Is(err, errOff) {
+		s, err = statusOff(m.dir), nil
 	}
-	if s.power != vm.PowerRunning && s.power != vm.PowerPaused {
+	switch {
+	case err != nil:
+		return s, err
+	case s.power == vm.PowerSuspended:
+		return s, errSaved
+	case s.power == vm.PowerRunning:
+		return s, m.forgetSpent() // a pause must not look like a resume that was cut short
+	case s.power != vm.PowerPaused:
 		return s, fmt.Errorf("it is %s", s.word)
 	}
 	return s, nil
@@ -70,7 +80,8 @@ func (m *machine) executing(ctx context.Context) (status, error) {
 
 // Reboot implements drivers.Rebooter, by a new process: a guest that is reset in the first milliseconds of its boot hangs
 // in its firmware for ever, and a hypervisor that hangs is got rid of as well. Open consoles end. A machine that was
-// started once and is off comes up, because a reboot that was cut short may have left it so (I1 of the seam).
+// started once and is off comes up, because a reboot that was cut short may have left it so (I1 of the seam). A suspended
+// one is refused, as by Start.
 func (d *Driver) Reboot(ctx context.Context, id vm.InstanceID, grace time.Duration, report drivers.Report) error {
 	ctx, m, done, err := d.begin(ctx, id)
 	if err != nil {
@@ -79,6 +90,9 @@ func (d *Driver) Reboot(ctx context.Context, id vm.InstanceID, grace time.Durati
 	defer done()
 	if _, err := m.require(); err != nil {
 		return err
+	}
+	if saved, err := m.saved(); err != nil || saved {
+		return fmt.Errorf("cannot reboot %s: %w", id, cmp.Or(err, errSaved))
 	}
 	alive, err := m.alive()
 	if err != nil {
@@ -94,8 +108,5 @@ func (d *Driver) Reboot(ctx context.Context, id vm.InstanceID, grace time.Durati
 	if err := m.powerOff(ctx); err != nil {
 		return err
 	}
-	return m.start(ctx, func(p vm.Progress) {
-		p.Phase = "reboot"
-		report(p)
-	})
+	return m.start(ctx, as("reboot", report))
 }

@@ -50,33 +50,37 @@ func (m *machine) make(ctx context.Context, spec drivers.Spec, report drivers.Re
 	if err := folder.Sync(filepath.Dir(m.dir)); err != nil {
 		return err
 	}
-	img, err := m.d.images.get(ctx, spec.Image, spec.Size.DiskGiB, report)
+	if err := m.makeDisk(ctx, folder.Disk, spec.Image, spec.Size.DiskGiB, report); err != nil {
+		return err
+	}
+	return folder.Publish(m.dir, folder.Disk)
+}
+
+// makeDisk makes Part(name) a whole and durable disk of the image, which is of the size that was asked for, or leaves
+// nothing. Whoever calls it publishes it.
+func (m *machine) makeDisk(
+	ctx context.Context, name string, from drivers.Image, size vm.GiB, report drivers.Report,
+) error {
+	img, err := m.d.images.get(ctx, from, size, report)
 	if err != nil {
 		return err
 	}
-	if err := m.makeDisk(ctx, img, spec.Size.DiskGiB, report); err != nil {
-		return errors.Join(err, folder.Remove(m.dir, folder.Part(folder.Disk)))
+	if err := m.fillDisk(ctx, folder.Part(name), img, size, report); err != nil {
+		return errors.Join(err, folder.Remove(m.dir, folder.Part(name)))
 	}
 	return nil
 }
 
-// makeDisk writes a disk of its own from the image: always converted, never a copy of a file that says of itself what it
-// is, and of the size that was asked for.
-func (m *machine) makeDisk(ctx context.Context, img image, size vm.GiB, report drivers.Report) error {
-	path := filepath.Join(m.dir, folder.Part(folder.Disk))
+// fillDisk always converts, and never copies a file that says of itself what it is.
+func (m *machine) fillDisk(ctx context.Context, name string, img image, size vm.GiB, report drivers.Report) error {
+	path := filepath.Join(m.dir, name)
 	report(progress("disk", 0, 0, ""))
-	if err := m.d.images.tool.convert(ctx, img, path, report); err != nil {
+	err := m.d.images.tool.convert(ctx, img, path, func(done int64) { report(progress("disk", done, wholly, "")) })
+	if err != nil {
 		return err
 	}
 	if err := m.d.images.tool.resize(ctx, path, size); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return folder.Publish(m.dir, folder.Disk)
+	return folder.SyncFile(m.dir, name)
 }

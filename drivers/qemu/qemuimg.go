@@ -8,13 +8,14 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"leasehold/drivers"
 	"leasehold/vm"
 )
 
@@ -62,10 +63,17 @@ func (t tool) check(ctx context.Context, path string, limit int64) error {
 	return nil
 }
 
-// convert writes img as a new qcow2 file at path, with hundredths of a percent as progress.
-func (t tool) convert(ctx context.Context, img image, path string, report drivers.Report) error {
-	p := &percents{moved: func(done int64) { report(progress("disk", done, 100*100, "")) }}
-	return t.run(ctx, p, nil, "convert", "-p", "-f", img.format, "-O", "qcow2", img.path, path)
+// wholly is all of it, in the unit of qemu-img's progress: hundredths of a percent.
+const wholly = 100 * 100
+
+// convert writes img as a new qcow2 file at path, and tells how much of wholly is done.
+func (t tool) convert(ctx context.Context, img image, path string, moved func(done int64)) error {
+	return t.run(ctx, &percents{moved: moved}, nil, "convert", "-p", "-f", img.format, "-O", "qcow2", img.path, path)
+}
+
+// create makes an empty qcow2 file at path.
+func (t tool) create(ctx context.Context, path string, size vm.GiB) error {
+	return t.run(ctx, io.Discard, nil, "create", "-q", "-f", "qcow2", path, strconv.FormatInt(int64(size), 10)+"G")
 }
 
 // resize grows the qcow2 file at path.
@@ -78,6 +86,11 @@ func (t tool) run(ctx context.Context, out io.Writer, cpu *unix.Rlimit, args ...
 	var complaint bytes.Buffer
 	cmd := exec.CommandContext(ctx, string(t), args...)
 	cmd.Stderr, cmd.WaitDelay = &complaint, 5*time.Second
+	// It dies with us, so that a successor never meets a file that is still written to, or a disk that is still read. What
+	// it dies with is the thread that started it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("cannot run qemu-img: %w", err)

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 	"leasehold/vm"
 )
 
-// Start implements drivers.Driver.
+// Start implements drivers.Driver. A suspended machine is refused: its memory is not to be lost silently.
 func (d *Driver) Start(ctx context.Context, id vm.InstanceID, report drivers.Report) error {
 	ctx, m, done, err := d.begin(ctx, id)
 	if err != nil {
@@ -33,6 +34,9 @@ func (m *machine) start(ctx context.Context, report drivers.Report) error {
 	if err != nil {
 		return err
 	}
+	if saved, err := m.saved(); err != nil || saved {
+		return fmt.Errorf("cannot start %s: %w", m.id, cmp.Or(err, errSaved))
+	}
 	s, err := m.ask(ctx)
 	if err != nil && !errors.Is(err, errOff) {
 		return fmt.Errorf("cannot start %s: %w", m.id, err)
@@ -47,7 +51,11 @@ func (m *machine) start(ctx context.Context, report drivers.Report) error {
 	}
 	if s.power != vm.PowerPaused {
 		report(progress("spawn", 0, 1, ""))
-		if err := m.spawn(ctx, def); err != nil {
+		launch, err := m.launch(def)
+		if err != nil {
+			return fmt.Errorf("cannot start %s: %w", m.id, err)
+		}
+		if err := m.spawn(ctx, launch); err != nil {
 			return err
 		}
 	}
@@ -69,20 +77,26 @@ func (m *machine) ask(ctx context.Context) (status, error) {
 	}
 }
 
-// spawn makes the machine's process, which executes nothing yet (I2 of the seam). A process that is alive meanwhile is an
-// error (P2).
-func (m *machine) spawn(ctx context.Context, def definition) error {
-	err := shim.Spawn(m.d.cfg.ShimCommand, m.dir, shim.Launch{
+// launch is how the machine is started anew.
+func (m *machine) launch(def definition) (shim.Launch, error) {
+	rescue, err := rescueOf(m.dir)
+	return shim.Launch{
 		Program:   m.d.cfg.QEMU,
-		Args:      m.d.hyper.arguments(def, m.d.cfg.Firmware),
+		Args:      m.d.hyper.arguments(def, rescue != nil, m.d.cfg.Firmware),
 		Listeners: listeners,
 		Cgroup:    m.group,
-	})
-	if err != nil {
+	}, err
+}
+
+// spawn makes the machine's process, which executes nothing yet (I2 of the seam). A process that is alive meanwhile is
+// an error (P2).
+func (m *machine) spawn(ctx context.Context, l shim.Launch) error {
+	if err := shim.Spawn(m.d.cfg.ShimCommand, m.dir, l); err != nil {
 		return fmt.Errorf("cannot start %s: %w", m.id, err)
 	}
 	m.startWatching() //nolint:contextcheck // it watches until Destroy or Close
-	if _, err = m.main.get(ctx); errors.Is(err, errOff) {
+	_, err := m.main.get(ctx)
+	if errors.Is(err, errOff) {
 		return fmt.Errorf("cannot start %s: %s: %s", m.id, statusOff(m.dir).word, m.lastWords())
 	}
 	if err != nil {
@@ -103,13 +117,16 @@ func (m *machine) lastWords() string {
 	return "it left no word"
 }
 
-// cont lets the machine execute.
+// cont lets the machine execute: the only way to it, so that no memory is left that could be taken for a newer one.
 func (m *machine) cont(ctx context.Context) error {
-	if err := m.main.do(ctx, "cont", nil); err != nil {
+	if err := m.spend(ctx); err != nil {
+		return fmt.Errorf("cannot let %s execute: %w", m.id, err)
+	}
+	if err := m.main.do(ctx, "cont", nil, nil); err != nil {
 		return fmt.Errorf("cannot let %s execute: %w", m.id, err)
 	}
 	m.expect(vm.PowerRunning)
-	return nil
+	return m.forgetSpent()
 }
 
 // progress is a report of now.

@@ -49,12 +49,18 @@ func statusOf(word string) status {
 
 // The words of machines without a process.
 const (
+	wordSaved      = "memory saved"
 	wordNotStarted = "not started"
 	wordLost       = "ended with its shim, or with the host"
 )
 
 // statusOff reads how a machine without a process has ended. Its lock is free, so the shim has said all it ever will.
 func statusOff(dir string) status {
+	if saved, err := folder.Has(dir, folder.Memory); err != nil {
+		return status{vm.PowerNoState, err.Error()}
+	} else if saved { // however its process ended
+		return status{vm.PowerSuspended, wordSaved}
+	}
 	exit, err := shim.ReadExit(dir)
 	switch {
 	case err == nil && exit.Clean():

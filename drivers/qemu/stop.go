@@ -21,7 +21,7 @@ const (
 	askAgain   = 2 * time.Second  // a guest that is booting may miss the power button; doubled with every try
 )
 
-// Stop implements drivers.Driver.
+// Stop implements drivers.Driver. The memory of a suspended machine, which cannot be asked, is given up.
 func (d *Driver) Stop(ctx context.Context, id vm.InstanceID, grace time.Duration, report drivers.Report) error {
 	ctx, m, done, err := d.begin(ctx, id)
 	if err != nil {
@@ -35,7 +35,7 @@ func (d *Driver) Stop(ctx context.Context, id vm.InstanceID, grace time.Duration
 	if err := m.askGuest(ctx, grace, "stop", report); err != nil && !errors.Is(err, errDeaf) {
 		return err
 	}
-	return m.powerOff(ctx)
+	return m.shutOff(ctx)
 }
 
 // errDeaf says that the guest did not power itself off in time.
@@ -69,7 +69,7 @@ func (m *machine) askGuest(ctx context.Context, grace time.Duration, phase strin
 			return errDeaf
 		case time.Now().After(press):
 			press, again = time.Now().Add(again), 2*again
-			_ = m.main.do(patience, "system_powerdown", nil) // a failure shows at the next look
+			_ = m.main.do(patience, "system_powerdown", nil, nil) // a failure shows at the next look
 		}
 		if time.Since(told) >= time.Second { // it moves towards the end of grace, and the hypervisor has answered (P7)
 			told = time.Now()
@@ -101,7 +101,7 @@ func (m *machine) powerOff(ctx context.Context) error {
 func (m *machine) quit(ctx context.Context) error {
 	ask, cancel := context.WithTimeout(ctx, quitAnswer)
 	defer cancel()
-	err := m.main.do(ask, "quit", nil)
+	err := m.main.do(ask, "quit", nil, nil)
 	if err != nil && !errors.Is(err, qmp.ErrClosed) && !errors.Is(err, errOff) {
 		return err
 	}

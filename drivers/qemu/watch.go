@@ -8,6 +8,13 @@ import (
 	"leasehold/vm"
 )
 
+// A hypervisor that stops answering is noticed within beat + late, which is below 2 s. It is asked no more than once in
+// beat, and not again before it has answered: what it has not read lies in its socket.
+const (
+	beat = time.Second
+	late = 900 * time.Millisecond
+)
+
 // startWatching watches the machine until it is destroyed or the driver closed.
 func (m *machine) startWatching() {
 	m.mu.Lock()
@@ -21,29 +28,71 @@ func (m *machine) startWatching() {
 }
 
 // watch tells what the machine does by itself. Monitor events only wake it: what is told is what QEMU or exit.json says
-// when asked, so that a burst of events or a lost connection changes nothing.
+// when asked, so that a burst of events or a lost connection changes nothing. A machine without a process does nothing.
 func (m *machine) watch(ctx context.Context) {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	overdue := time.NewTimer(late)
+	defer overdue.Stop()
+	var events, pulse <-chan struct{}
+	m.tell(ctx)
 	for ctx.Err() == nil {
-		c, err := m.main.get(ctx)
-		m.tell(ctx)
-		if err != nil { // it is off, or we are closing
-			select {
-			case <-m.kick:
-			case <-ctx.Done():
+		var next <-chan time.Time
+		if alive, _ := m.alive(); alive {
+			if next = tick.C; events == nil {
+				events = m.listen(ctx)
 			}
-			continue
 		}
-		for alive := true; alive; {
-			select {
-			case <-m.kick:
-				m.tell(ctx)
-			case <-c.Done():
-				alive = false
-			case <-ctx.Done():
-				return
+		select {
+		case <-m.kick:
+			m.tell(ctx)
+		case <-events:
+			events = nil
+			m.tell(ctx)
+		case <-next:
+			if pulse == nil {
+				pulse = m.feel(ctx)
+				overdue.Reset(late)
 			}
+		case <-pulse:
+			if pulse = nil; m.lastKnown() == vm.PowerNoState {
+				m.tell(ctx)
+			}
+		case <-overdue.C:
+			if pulse != nil {
+				m.tellSilence()
+			}
+		case <-ctx.Done():
 		}
 	}
+}
+
+// listen keeps the connection over which events come. The channel is closed when it has ended, or there is no process.
+func (m *machine) listen(ctx context.Context) <-chan struct{} {
+	ended := make(chan struct{})
+	m.d.wg.Go(func() {
+		defer close(ended)
+		c, err := m.main.get(ctx)
+		if err != nil {
+			return
+		}
+		m.wake() // what happened before it
+		select {
+		case <-c.Done():
+		case <-ctx.Done():
+		}
+	})
+	return ended
+}
+
+// feel asks the hypervisor once. The channel is closed when it has answered, whatever it takes, or has ended.
+func (m *machine) feel(ctx context.Context) <-chan struct{} {
+	answered := make(chan struct{})
+	m.d.wg.Go(func() {
+		defer close(answered)
+		_, _ = m.side.word(ctx) // that it answers is all
+	})
+	return answered
 }
 
 // tell sends an event when the machine has another power state than was last known, and no call has brought that about.
@@ -53,10 +102,21 @@ func (m *machine) tell(ctx context.Context) {
 	if busy {
 		return
 	}
-	s, err := m.status(ctx)
-	if err != nil || s.power == vm.PowerNoState {
+	if s, err := m.status(ctx); err == nil {
+		m.news(turn, s)
+	}
+}
+
+// tellSilence is tell for a hypervisor that was asked and has not answered.
+func (m *machine) tellSilence() {
+	turn, busy := m.now()
+	if alive, err := m.alive(); busy || err != nil || !alive {
 		return
 	}
+	m.news(turn, status{vm.PowerNoState, errSilent.Error()})
+}
+
+func (m *machine) news(turn uint64, s status) {
 	if m.learn(turn, s.power) {
 		m.d.log.Info("machine changed by itself", "instance", m.id, "power_state", s.power, "detail", s.word)
 		m.d.hub.send(drivers.Event{ID: m.id, PowerState: s.power, Detail: s.word, At: time.Now()})
@@ -67,6 +127,12 @@ func (m *machine) now() (turn uint64, busy bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.turn, len(m.calls) > 0
+}
+
+func (m *machine) lastKnown() vm.PowerState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known
 }
 
 // learn says whether p is news. What was asked before another call began is out of date. The first look at a machine

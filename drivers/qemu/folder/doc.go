@@ -2,6 +2,10 @@
 //
 //	spec.json    the definition. First in and last out: a folder with content but without it is not ours
 //	disk.qcow2   the disk. It appears whole or not at all; a machine with spec.json and disk.qcow2 is prepared
+//	rescue.qcow2 rescue.json
+//	             the disk of a rescued machine, and the image it was made of. It starts from it while both are there
+//	memory       saved by a suspend. It appears whole or not at all; while it is there nothing has executed since
+//	memory.spent the same, from right before the machine executes again: never to be loaded
 //	lock         held by every process that could make the machine execute
 //	launch.json  how it was last started
 //	exit.json    how that ended; absent while it runs, and when nobody lived to write it

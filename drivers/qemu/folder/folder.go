@@ -31,6 +31,14 @@ const (
 	ShimLog   = "shim.log"
 )
 
+// The names of what only rescued and suspended machines have.
+const (
+	Rescue      = "rescue.json"
+	RescueDisk  = "rescue.qcow2"
+	Memory      = "memory"
+	SpentMemory = "memory.spent"
+)
+
 // part marks a file that is not whole yet.
 const part = ".part"
 
@@ -60,9 +68,12 @@ func Write(dir, name string, content []byte) error {
 }
 
 // Publish gives the whole and synced Part(name) its name, durably.
-func Publish(dir, name string) error {
-	if err := os.Rename(filepath.Join(dir, Part(name)), filepath.Join(dir, name)); err != nil {
-		return fmt.Errorf("cannot publish %s: %w", name, err)
+func Publish(dir, name string) error { return Rename(dir, Part(name), name) }
+
+// Rename gives dir/from the name to, durably, in place of what has that name.
+func Rename(dir, from, to string) error {
+	if err := os.Rename(filepath.Join(dir, from), filepath.Join(dir, to)); err != nil {
+		return fmt.Errorf("cannot rename %s to %s: %w", from, to, err)
 	}
 	return Sync(dir)
 }
@@ -83,6 +94,37 @@ func ReadJSON(dir, name string, v any) error {
 func Remove(dir, name string) error {
 	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove %s: %w", name, err)
+	}
+	return nil
+}
+
+// Forget deletes what there is of names in dir, in that order, durably.
+func Forget(dir string, names ...string) error {
+	for _, name := range names {
+		if err := Remove(dir, name); err != nil {
+			return err
+		}
+	}
+	return Sync(dir)
+}
+
+// Has says whether there is a dir/name.
+func Has(dir, name string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dir, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("cannot look for %s: %w", name, err)
+	}
+	return err == nil, nil
+}
+
+// SyncFile makes the content of dir/name durable.
+func SyncFile(dir, name string) error {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return fmt.Errorf("cannot sync %s: %w", name, err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("cannot sync %s: %w", name, err)
 	}
 	return nil
 }

@@ -97,3 +97,25 @@ func TestSocketsWorkInFoldersOfAnyDepth(t *testing.T) {
 		require.Error(t, err)
 	}
 }
+
+func TestForgottenNamesAreGoneAndRenamedOnesTakeThePlaceOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	requireHas := func(name string, want bool) {
+		t.Helper()
+		has, err := folder.Has(dir, name)
+		require.NoError(t, err)
+		require.Equal(t, want, has)
+	}
+	require.NoError(t, folder.Write(dir, "a", []byte("a")))
+	require.NoError(t, folder.Write(dir, "b", []byte("b")))
+	require.NoError(t, folder.SyncFile(dir, "a"))
+	require.NoError(t, folder.Rename(dir, "a", "b"))
+	requireHas("a", false)
+	content, err := os.ReadFile(filepath.Join(dir, "b"))
+	require.NoError(t, err)
+	require.Equal(t, "a", string(content))
+	require.NoError(t, folder.Forget(dir, "b", "what was never there"))
+	requireHas("b", false)
+	require.ErrorIs(t, folder.Rename(dir, "a", "b"), fs.ErrNotExist)
+	require.ErrorIs(t, folder.SyncFile(dir, "a"), fs.ErrNotExist)
+}

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrClosed says that the connection has ended: the hypervisor is gone, or has ended it, or Close was called. What became
@@ -106,9 +109,21 @@ func (c *Client) Close() error {
 // hypervisor refuses, ErrClosed when the connection has ended, and the context's cause when that ends first: then the
 // command may still be executed, but before every later one of this connection.
 func (c *Client) Do(ctx context.Context, command string, arguments, result any) error {
+	return c.do(ctx, request{Execute: command, Arguments: arguments}, nil, result)
+}
+
+// Give is Do for getfd: the open file goes along, and the hypervisor knows its own copy of it by name, on this
+// connection and until a command has used it.
+func (c *Client) Give(ctx context.Context, file *os.File, name string) error {
+	return c.do(ctx, request{Execute: "getfd", Arguments: map[string]string{"fdname": name}}, file, nil)
+}
+
+func (c *Client) do(ctx context.Context, r request, file *os.File, result any) error {
 	id, answer := c.expect()
 	defer c.forget(id)
-	if err := c.send(ctx, request{Execute: command, Arguments: arguments, ID: id}); err != nil {
+	command := r.Execute
+	r.ID = id
+	if err := c.send(ctx, r, file); err != nil {
 		return fmt.Errorf("cannot send %s: %w", command, err)
 	}
 	select {
@@ -156,7 +171,7 @@ func (c *Client) forget(id uint64) {
 }
 
 // send writes one request. A request that is written in part ends the connection, which has lost its meaning then.
-func (c *Client) send(ctx context.Context, r request) error {
+func (c *Client) send(ctx context.Context, r request, file *os.File) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("internal error: cannot encode it: %w", err)
@@ -180,11 +195,28 @@ func (c *Client) send(ctx context.Context, r request) error {
 		c.end(err)
 		return c.lost()
 	}
-	if _, err := c.conn.Write(append(b, '\n')); err != nil {
+	if err := write(c.conn, append(b, '\n'), file); err != nil {
 		c.end(err)
 		return c.lost()
 	}
 	return nil
+}
+
+// write sends b, with a copy of file when there is one: it travels with the first byte.
+func write(conn net.Conn, b []byte, file *os.File) error {
+	if file == nil {
+		_, err := conn.Write(b)
+		return err
+	}
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return errors.New("internal error: files travel over unix sockets only")
+	}
+	n, _, err := socket.WriteMsgUnix(b, unix.UnixRights(int(file.Fd())), nil)
+	if err == nil && n < len(b) {
+		_, err = socket.Write(b[n:])
+	}
+	return err
 }
 
 func (c *Client) read() {

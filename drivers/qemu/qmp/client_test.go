@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"leasehold/drivers/qemu/qmp"
 )
@@ -215,4 +219,65 @@ func TestNewEndsWithItsContextWhenNobodyGreets(t *testing.T) {
 		_, err := qmp.New(ctx, near, ignore)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
+}
+
+func TestFileGoesAlongWithItsCommand(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	require.NoError(t, err)
+	defer l.Close()
+	near, err := net.Dial("unix", filepath.Join(dir, "s"))
+	require.NoError(t, err)
+	far, err := l.Accept()
+	require.NoError(t, err)
+	got := make(chan string, 1)
+	go func() {
+		m := &monitor{T: t, Conn: far, in: bufio.NewScanner(far)}
+		m.tell(`{"QMP":{}}`)
+		m.tell(`{"return":{},"id":%d}`, m.hear().ID)
+		b, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+		n, space, _, _, err := far.(*net.UnixConn).ReadMsgUnix(b, rights)
+		if err != nil {
+			t.Errorf("cannot read: %v", err)
+		}
+		var c command
+		if err := json.Unmarshal(b[:n], &c); err != nil {
+			t.Errorf("cannot understand %s: %v", b[:n], err)
+		}
+		got <- c.Execute + " " + contentOf(t, rights[:space])
+		m.tell(`{"return":{},"id":%d}`, c.ID)
+	}()
+	c, err := qmp.New(t.Context(), near, func(qmp.Event) {})
+	require.NoError(t, err)
+	defer c.Close()
+	defer far.Close()
+	path := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(path, []byte("content"), 0o600))
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, c.Give(t.Context(), f, "memory"))
+	require.Equal(t, "getfd content", <-got)
+}
+
+// contentOf reads the file that came along.
+func contentOf(t *testing.T, rights []byte) string {
+	t.Helper()
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(messages) != 1 {
+		t.Errorf("no file came along: %v", err)
+		return ""
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		t.Errorf("no file came along: %v", err)
+		return ""
+	}
+	f := os.NewFile(uintptr(fds[0]), "came along")
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		t.Errorf("cannot read what came along: %v", err)
+	}
+	return string(b)
 }
