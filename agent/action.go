@@ -27,19 +27,37 @@ type action struct {
 	revives bool // makes or starts the machine: refused after a delete
 	deletes bool // leaves a tombstone when done
 	calls   []driverCall
+	exports *drivers.ImageFile // where a call leaves what it has made, for the answer; nil when none does
 }
 
-// options is everything beside the name that makes two actions the same or not.
+// options is everything beside the name that makes two actions the same or not. Of a secret it has a digest of what was
+// sealed: it goes into the journal's digest of the step, and secrets do not, in whatever form.
 type options struct {
-	Spec      *drivers.Spec `json:"spec,omitempty"`
-	Grace     time.Duration `json:"grace,omitempty"`
-	Tombstone bool          `json:"tombstone,omitempty"`
+	Spec      *drivers.Spec  `json:"spec,omitempty"`
+	Grace     time.Duration  `json:"grace,omitempty"`
+	Tombstone bool           `json:"tombstone,omitempty"`
+	Source    *drivers.Image `json:"source,omitempty"` // of a rescue disk
+	Image     vm.ImageID     `json:"image,omitempty"`  // that is made
+	Images    []vm.ImageID   `json:"images,omitempty"` // that go with the machine
+	User      string         `json:"user,omitempty"`
+	Sealed    string         `json:"sealed,omitempty"`
 }
 
 // driverCall is one call of the driver. The fence is compared before each.
 type driverCall struct {
 	name string
 	do   func(ctx context.Context, d drivers.Driver, report drivers.Report) error
+}
+
+// powerCall is a call that only a driver with the power P can make.
+func powerCall[P any](name string, do func(ctx context.Context, p P, report drivers.Report) error) driverCall {
+	return driverCall{name, func(ctx context.Context, d drivers.Driver, report drivers.Report) error {
+		p, ok := d.(P)
+		if !ok {
+			return drivers.ErrUnsupported
+		}
+		return do(ctx, p, report)
+	}}
 }
 
 // digest is the same for the same step only.
@@ -50,7 +68,7 @@ func (o order) digest() string {
 		Instance  vm.InstanceID `json:"instance"`
 		Resources []vm.Resource `json:"resources"`
 		options
-	}{o.step, o.action.name, o.instance, o.resources, o.action.options})
+	}{o.step, o.action.name, o.instance, o.resources, o.action.options.lasting()})
 	if err != nil {
 		panic(fmt.Sprintf("internal error: cannot encode an order: %v", err)) // strings and numbers only
 	}
@@ -58,66 +76,17 @@ func (o order) digest() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func create(spec drivers.Spec) action {
-	return action{name: "create", options: options{Spec: &spec}, revives: true, calls: []driverCall{
-		{"prepare", func(ctx context.Context, d drivers.Driver, r drivers.Report) error { return d.Prepare(ctx, spec, r) }},
-		startCall(spec.ID),
-	}}
-}
-
-func start(id vm.InstanceID) action {
-	return action{name: "start", revives: true, calls: []driverCall{startCall(id)}}
-}
-
-func startCall(id vm.InstanceID) driverCall {
-	return driverCall{"start", func(ctx context.Context, d drivers.Driver, r drivers.Report) error { return d.Start(ctx, id, r) }}
-}
-
-func stop(id vm.InstanceID, grace time.Duration) action {
-	return action{name: "stop", options: options{Grace: grace}, calls: []driverCall{
-		{"stop", func(ctx context.Context, d drivers.Driver, r drivers.Report) error { return d.Stop(ctx, id, grace, r) }},
-	}}
-}
-
-func reboot(id vm.InstanceID, grace time.Duration) action {
-	return action{name: "reboot", options: options{Grace: grace}, revives: true, calls: []driverCall{
-		{"reboot", func(ctx context.Context, d drivers.Driver, r drivers.Report) error {
-			p, ok := d.(drivers.Rebooter)
-			if !ok {
-				return drivers.ErrUnsupported
-			}
-			return p.Reboot(ctx, id, grace, r)
-		}},
-	}}
-}
-
-func pause(id vm.InstanceID) action {
-	return action{name: "pause", calls: []driverCall{
-		{"pause", func(ctx context.Context, d drivers.Driver, r drivers.Report) error {
-			p, ok := d.(drivers.Pauser)
-			if !ok {
-				return drivers.ErrUnsupported
-			}
-			return p.Pause(ctx, id, r)
-		}},
-	}}
-}
-
-func unpause(id vm.InstanceID) action {
-	return action{name: "unpause", revives: true, calls: []driverCall{
-		{"unpause", func(ctx context.Context, d drivers.Driver, r drivers.Report) error {
-			p, ok := d.(drivers.Pauser)
-			if !ok {
-				return drivers.ErrUnsupported
-			}
-			return p.Unpause(ctx, id, r)
-		}},
-	}}
-}
-
-// destroy of a deleted instance leaves a tombstone; one that lives on elsewhere, or is made again here, leaves none.
-func destroy(id vm.InstanceID, deleted bool) action {
-	return action{name: "destroy", options: options{Tombstone: deleted}, deletes: deleted, calls: []driverCall{
-		{"destroy", func(ctx context.Context, d drivers.Driver, r drivers.Report) error { return d.Destroy(ctx, id, r) }},
-	}}
+// lasting leaves out where the host with an image answers now: it may have moved when the same step is asked for again.
+func (o options) lasting() options {
+	if o.Spec != nil {
+		spec := *o.Spec
+		spec.Image.Address = ""
+		o.Spec = &spec
+	}
+	if o.Source != nil {
+		source := *o.Source
+		source.Address = ""
+		o.Source = &source
+	}
+	return o
 }

@@ -17,13 +17,14 @@ import (
 	computev1 "leasehold/api/compute/v1"
 	"leasehold/drivers"
 	"leasehold/internal/rpc"
+	"leasehold/internal/sealed"
 	"leasehold/vm"
 )
 
 // Config is all an agent needs. Host, DataDir, Driver, Listener and Conductors are required.
 type Config struct {
 	Host     vm.HostName
-	DataDir  string // fences, tombstones and journal; made when missing. Whoever loses it loses the host's epoch
+	DataDir  string // fences, tombstones, journal and key; made when missing. Whoever loses it loses the host's epoch
 	Driver   drivers.Driver
 	Log      hclog.Logger // none when nil
 	Listener net.Listener // closed by Run
@@ -37,6 +38,9 @@ type Config struct {
 	// zero. FenceLimit is when Fence gives up and says so, if its caller does not before; 15 s when zero.
 	FenceGrace time.Duration
 	FenceLimit time.Duration
+	// Resync is how often, about, every machine is looked at and told again, for the sake of events that were lost; a minute
+	// when zero.
+	Resync time.Duration
 	// JournalLimit is the size in bytes at which the journal is first replaced by a snapshot; 1 MiB when zero.
 	JournalLimit int64
 	// BootID is the kernel's, unless a test plays another boot.
@@ -59,8 +63,10 @@ type Agent struct {
 	conductors *conductors
 	fenceGrace time.Duration
 	fenceLimit time.Duration
+	resync     time.Duration
 
 	lock     *dirLock
+	key      *sealed.Key
 	book     *book
 	process  int64 // how many agents have opened this data directory
 	machines mutexes
@@ -87,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	a := &Agent{
 		host: cfg.Host, address: cfg.Address, boot: cfg.BootID, driver: cfg.Driver, log: cfg.Log, point: cfg.Point,
 		listener: cfg.Listener, options: cfg.ServerOptions,
-		fenceGrace: cfg.FenceGrace, fenceLimit: cfg.FenceLimit,
+		fenceGrace: cfg.FenceGrace, fenceLimit: cfg.FenceLimit, resync: cfg.Resync,
 		halted: make(chan struct{}), retold: make(chan struct{}, 1), registered: make(chan struct{}),
 		running: map[stepKey]*work{},
 	}
@@ -121,6 +127,9 @@ func (a *Agent) complete(ctx context.Context) error {
 	if a.fenceLimit == 0 {
 		a.fenceLimit = 15 * time.Second
 	}
+	if a.resync == 0 {
+		a.resync = time.Minute
+	}
 	var err error
 	if a.boot == "" {
 		if a.boot, err = bootID(); err != nil {
@@ -137,6 +146,9 @@ func (a *Agent) open(cfg Config) error {
 	var err error
 	if a.lock, err = lockDir(cfg.DataDir); err != nil {
 		return err
+	}
+	if a.key, err = openKey(cfg.DataDir, a.log); err != nil {
+		return errors.Join(err, a.lock.release())
 	}
 	if a.book, err = openBook(cfg, a.point, a.log); err != nil {
 		return errors.Join(err, a.lock.release())

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"leasehold/drivers"
 	"leasehold/vm"
 )
 
@@ -44,10 +45,11 @@ type stepRecord struct {
 
 // verdict is how a step ended.
 type verdict struct {
-	Outcome   outcome   `json:"outcome,omitempty"`
-	Reason    vm.Reason `json:"reason,omitempty"`
-	Message   string    `json:"message,omitempty"`
-	Retryable bool      `json:"retryable,omitempty"`
+	Outcome   outcome            `json:"outcome,omitempty"`
+	Reason    vm.Reason          `json:"reason,omitempty"`
+	Message   string             `json:"message,omitempty"`
+	Retryable bool               `json:"retryable,omitempty"`
+	Image     *drivers.ImageFile `json:"image,omitempty"` // that an export has made
 }
 
 // outcome is the first word of a step's result.

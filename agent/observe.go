@@ -84,6 +84,7 @@ func (a *Agent) observation(m drivers.Machine, sequence int64) *computev1.Observ
 		HostEpoch:  epoch,
 		Tombstone:  deleted,
 		SeenAt:     timestamppb.Now(),
+		Rescue:     string(m.Rescue),
 	}
 }
 
