@@ -63,6 +63,7 @@ func remoteID(url string) (vm.ImageID, error) {
 type body struct {
 	what   string // for messages
 	conn   *grpc.ClientConn
+	ended  func() error // why the transfer was called off; nil while it was not
 	cancel context.CancelFunc
 	stream grpc.ServerStreamingClient[computev1.ImageChunk]
 	chunk  []byte // received and not read yet
@@ -73,6 +74,7 @@ type body struct {
 // open waits for the first chunk, which tells the size.
 func (b *body) open(ctx context.Context, id vm.ImageID, offset int64) error {
 	ctx, b.cancel = context.WithCancel(ctx)
+	b.ended = func() error { return context.Cause(ctx) }
 	var err error
 	b.stream, err = computev1.NewComputeClient(b.conn).ReadImage(ctx, &computev1.ReadImageRequest{ImageId: string(id), Offset: offset})
 	if err != nil {
@@ -119,8 +121,8 @@ func (b *body) broken(err error) error {
 	err = rpc.FromStatus(err)
 	_, lost := errors.AsType[*rpc.NoAnswerError](err)
 	switch {
-	case b.stream != nil && b.stream.Context().Err() != nil:
-		return fmt.Errorf("cannot fetch %s: %w", b.what, context.Cause(b.stream.Context()))
+	case b.ended() != nil:
+		return fmt.Errorf("cannot fetch %s: %w", b.what, b.ended())
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("cannot fetch %s: %w: it ended before its size", b.what, drivers.ErrRetry)
 	case lost, vm.ReasonOf(err) == vm.ReasonStoreUnavailable:

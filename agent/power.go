@@ -33,7 +33,9 @@ func stop(id vm.InstanceID, grace time.Duration) action {
 
 func reboot(id vm.InstanceID, grace time.Duration) action {
 	return action{name: "reboot", options: options{Grace: grace}, revives: true, calls: []driverCall{
-		powerCall("reboot", func(ctx context.Context, p drivers.Rebooter, r drivers.Report) error { return p.Reboot(ctx, id, grace, r) }),
+		powerCall("reboot", func(ctx context.Context, p drivers.Rebooter, r drivers.Report) error {
+			return p.Reboot(ctx, id, grace, r)
+		}),
 	}}
 }
 
@@ -63,7 +65,9 @@ func resume(id vm.InstanceID) action {
 
 func rescue(id vm.InstanceID, image drivers.Image) action {
 	return action{name: "rescue", options: options{Source: &image}, revives: true, calls: []driverCall{
-		powerCall("rescue", func(ctx context.Context, p drivers.Rescuer, r drivers.Report) error { return p.Rescue(ctx, id, image, r) }),
+		powerCall("rescue", func(ctx context.Context, p drivers.Rescuer, r drivers.Report) error {
+			return p.Rescue(ctx, id, image, r)
+		}),
 	}}
 }
 

@@ -12,7 +12,9 @@ import (
 
 func snapshot(id vm.InstanceID, image vm.ImageID) action {
 	return action{name: "snapshot", options: options{Image: image}, calls: []driverCall{
-		powerCall("snapshot", func(ctx context.Context, p drivers.Snapshotter, r drivers.Report) error { return p.Snapshot(ctx, id, image, r) }),
+		powerCall("snapshot", func(ctx context.Context, p drivers.Snapshotter, r drivers.Report) error {
+			return p.Snapshot(ctx, id, image, r)
+		}),
 	}}
 }
 
