@@ -36,9 +36,9 @@ type options struct {
 	Spec      *drivers.Spec  `json:"spec,omitempty"`
 	Grace     time.Duration  `json:"grace,omitempty"`
 	Tombstone bool           `json:"tombstone,omitempty"`
-	Source    *drivers.Image `json:"source,omitempty"` // of a rescue disk
-	Image     vm.ImageID     `json:"image,omitempty"`  // that is made
-	Images    []vm.ImageID   `json:"images,omitempty"` // that go with the machine
+	Image     *drivers.Image `json:"image,omitempty"` // of a rescue disk
+	Saves     vm.ImageID     `json:"saves,omitempty"` // the image that is made, or given up
+	Drops     []vm.ImageID   `json:"drops,omitempty"` // images that go with the machine
 	User      string         `json:"user,omitempty"`
 	Sealed    string         `json:"sealed,omitempty"`
 }
@@ -83,10 +83,10 @@ func (o options) lasting() options {
 		spec.Image.Address = ""
 		o.Spec = &spec
 	}
-	if o.Source != nil {
-		source := *o.Source
-		source.Address = ""
-		o.Source = &source
+	if o.Image != nil {
+		image := *o.Image
+		image.Address = ""
+		o.Image = &image
 	}
 	return o
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -26,20 +25,11 @@ func openKey(dir string, log hclog.Logger) (*sealed.Key, error) {
 	case err != nil:
 		return nil, fmt.Errorf("cannot read the host's key: %w", err)
 	}
-	key, err := parseKey(text)
+	key, err := sealed.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the host's key %s: %w; without that file the host makes another one", path, err)
 	}
 	return key, nil
-}
-
-// parseKey never repeats the text in its error.
-func parseKey(text []byte) (*sealed.Key, error) {
-	private, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil {
-		return nil, errors.New("it is not hexadecimal")
-	}
-	return sealed.Parse(private)
 }
 
 func makeKey(path string, log hclog.Logger) (*sealed.Key, error) {
@@ -51,7 +41,7 @@ func makeKey(path string, log hclog.Logger) (*sealed.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeDurably(path, []byte(hex.EncodeToString(private)+"\n")); err != nil {
+	if err := writeDurably(path, private); err != nil {
 		return nil, fmt.Errorf("cannot keep the host's key: %w", err)
 	}
 	log.Info("made a key for secrets of this host", "public_key", hex.EncodeToString(key.Public()))

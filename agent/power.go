@@ -64,7 +64,7 @@ func resume(id vm.InstanceID) action {
 }
 
 func rescue(id vm.InstanceID, image drivers.Image) action {
-	return action{name: "rescue", options: options{Source: &image}, revives: true, calls: []driverCall{
+	return action{name: "rescue", options: options{Image: &image}, revives: true, calls: []driverCall{
 		powerCall("rescue", func(ctx context.Context, p drivers.Rescuer, r drivers.Report) error {
 			return p.Rescue(ctx, id, image, r)
 		}),
@@ -93,5 +93,5 @@ func destroy(id vm.InstanceID, deleted bool, images []vm.ImageID) action {
 	for _, image := range images {
 		calls = append(calls, dropCall(image))
 	}
-	return action{name: "destroy", options: options{Tombstone: deleted, Images: images}, deletes: deleted, calls: calls}
+	return action{name: "destroy", options: options{Tombstone: deleted, Drops: images}, deletes: deleted, calls: calls}
 }

@@ -11,7 +11,7 @@ import (
 // them revives.
 
 func snapshot(id vm.InstanceID, image vm.ImageID) action {
-	return action{name: "snapshot", options: options{Image: image}, calls: []driverCall{
+	return action{name: "snapshot", options: options{Saves: image}, calls: []driverCall{
 		powerCall("snapshot", func(ctx context.Context, p drivers.Snapshotter, r drivers.Report) error {
 			return p.Snapshot(ctx, id, image, r)
 		}),
@@ -21,7 +21,7 @@ func snapshot(id vm.InstanceID, image vm.ImageID) action {
 // export tells size and digest of what it has made, and the journal keeps them: the answer is the same after a restart.
 func export(id vm.InstanceID, image vm.ImageID) action {
 	file := new(drivers.ImageFile)
-	return action{name: "export", options: options{Image: image}, exports: file, calls: []driverCall{
+	return action{name: "export", options: options{Saves: image}, exports: file, calls: []driverCall{
 		powerCall("export", func(ctx context.Context, p drivers.Snapshotter, r drivers.Report) (err error) {
 			*file, err = p.Export(ctx, id, image, r)
 			return err
@@ -30,7 +30,7 @@ func export(id vm.InstanceID, image vm.ImageID) action {
 }
 
 func drop(image vm.ImageID) action {
-	return action{name: "drop", options: options{Image: image}, calls: []driverCall{dropCall(image)}}
+	return action{name: "drop", options: options{Saves: image}, calls: []driverCall{dropCall(image)}}
 }
 
 // dropCall has nothing to do where no image can be: it is also the undo of a snapshot that was refused there.
