@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,36 +31,45 @@ const (
 // Now is the wall clock, for records.
 func (w *worker) Now() time.Time { return time.Now().UTC() }
 
+// Host is what the cache knows of a host.
+func (w *worker) Host(host vm.HostName) tasks.Standing { return w.c.standing(host) }
+
 // Candidates are all hosts as the scheduler wants them, with the newest known allocations.
 func (w *worker) Candidates() []scheduler.Candidate { return w.c.candidates() }
 
 // Act has the agent of host do one thing under the fence of this claim. A call whose answer was lost is repeated with the
 // same sequence: the agent does it once. A3, P1
-func (w *worker) Act(ctx context.Context, host vm.HostName, do tasks.Action, beat workflow.Beat) (*computev1.Observation, error) {
+func (w *worker) Act(ctx context.Context, host vm.HostName, do tasks.Action, beat workflow.Beat) (*computev1.StepResult, error) {
 	seq := w.seq.Add(1)
 	w.saveAt, w.saveGap = time.Now().Add(firstSave), firstSave
-	first := int64(0)
-	return w.reach(ctx, host, beat, func(ctx context.Context, agent computev1.ComputeClient, epoch int64) (*computev1.Observation, error) {
+	first, address := int64(0), ""
+	var result *computev1.StepResult
+	err := w.reach(ctx, host, beat, func(ctx context.Context, agent computev1.ComputeClient, epoch int64) (err error) {
 		if first == 0 {
 			first = epoch
 		}
 		if epoch != first {
-			return nil, workflow.Unknown(fmt.Errorf("host %s was registered anew during the step", host))
+			return workflow.Unknown(fmt.Errorf("host %s was registered anew during the step", host))
 		}
 		req := &computev1.RunRequest{
 			Fence: fenceOf(w.held.Fence), Sequence: seq, TaskId: string(w.work.Task.ID), HostEpoch: epoch,
 			Resources: resourcesOf(w.work.Task), InstanceId: string(w.work.Task.Instance), Conductor: string(w.c.cfg.Name),
 		}
 		do(req)
+		if source := sourceOf(req); source != nil {
+			address = cmp.Or(address, w.c.addressOf(source)) // a repetition says the same
+			source.Address = address
+		}
 		w.c.point("agent:run:" + req.GetStep() + ":before")
-		seen, err := w.run(ctx, agent, req, beat)
+		result, err = w.run(ctx, agent, req, beat)
 		w.c.point("agent:run:" + req.GetStep() + ":after")
-		return seen, err
+		return err
 	})
+	return result, err
 }
 
 // run makes one call and follows its progress to the result.
-func (w *worker) run(ctx context.Context, agent computev1.ComputeClient, req *computev1.RunRequest, beat workflow.Beat) (*computev1.Observation, error) {
+func (w *worker) run(ctx context.Context, agent computev1.ComputeClient, req *computev1.RunRequest, beat workflow.Beat) (*computev1.StepResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := agent.Run(ctx, req)
@@ -79,14 +89,15 @@ func (w *worker) run(ctx context.Context, agent computev1.ComputeClient, req *co
 			continue
 		}
 		if r := update.GetResult(); r != nil {
-			return r.GetObservation(), resultError(r)
+			return r, resultError(r)
 		}
 	}
 }
 
 // Fence raises the fence on a host, ends older work there and returns what is there. A4
 func (w *worker) Fence(ctx context.Context, host vm.HostName, kill bool, beat workflow.Beat) (*computev1.Observation, error) {
-	return w.reach(ctx, host, beat, func(ctx context.Context, agent computev1.ComputeClient, epoch int64) (*computev1.Observation, error) {
+	var seen *computev1.Observation
+	err := w.reach(ctx, host, beat, func(ctx context.Context, agent computev1.ComputeClient, epoch int64) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
 		defer cancel()
 		w.c.point("agent:fence:before")
@@ -94,44 +105,44 @@ func (w *worker) Fence(ctx context.Context, host vm.HostName, kill bool, beat wo
 			InstanceId: string(w.work.Task.Instance), Fence: fenceOf(w.held.Fence), TaskId: string(w.work.Task.ID),
 			Resources: resourcesOf(w.work.Task), HostEpoch: epoch, Conductor: string(w.c.cfg.Name), Kill: kill,
 		}
-		seen, err := agent.Fence(ctx, req) // mutant:fence-before-observe
+		seen, err = agent.Fence(ctx, req) // mutant:fence-before-observe
 		w.c.point("agent:fence:after")
-		return seen, err
+		return err
 	})
+	return seen, err
 }
 
-type agentCall func(ctx context.Context, agent computev1.ComputeClient, epoch int64) (*computev1.Observation, error)
+type agentCall func(ctx context.Context, agent computev1.ComputeClient, epoch int64) error
 
 // reach makes an agent call, waiting for the host while it is down and trying again while its agent restarts.
-func (w *worker) reach(ctx context.Context, host vm.HostName, beat workflow.Beat, call agentCall) (*computev1.Observation, error) {
+func (w *worker) reach(ctx context.Context, host vm.HostName, beat workflow.Beat, call agentCall) error {
 	var failingSince time.Time
 	pause := 20 * time.Millisecond
 	for {
 		alive, err := w.awaitHost(ctx, host, beat)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := w.trusted(); err != nil {
-			return nil, workflow.Abandon(err)
+			return workflow.Abandon(err)
 		}
 		agent, err := w.c.agents.client(alive.Address)
 		if err != nil {
-			return nil, workflow.Abandon(err)
+			return workflow.Abandon(err)
 		}
-		seen, err := call(ctx, agent, alive.Epoch)
-		err = rpc.FromStatus(err)
+		err = rpc.FromStatus(call(ctx, agent, alive.Epoch))
 		if err == nil || !again(ctx, err) {
-			return seen, w.settle(ctx, err)
+			return w.settle(ctx, err)
 		}
 		if failingSince.IsZero() {
 			failingSince = time.Now()
 		}
 		if time.Since(failingSince) > w.c.cfg.Unreachable && w.c.hostAlive(host) {
-			return nil, workflow.Abandon(fmt.Errorf("%w: %s at %s: %w", errUnreachable, host, alive.Address, err))
+			return workflow.Abandon(fmt.Errorf("%w: %s at %s: %w", errUnreachable, host, alive.Address, err))
 		}
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		case <-time.After(pause):
 			pause = min(2*pause, time.Second)
 		}
@@ -198,12 +209,20 @@ func (w *worker) awaitHost(ctx context.Context, host vm.HostName, beat workflow.
 			}
 			return alive, nil
 		}
+		if w.c.standing(host) == tasks.Removed {
+			return vm.AliveCompute{}, workflow.Permanent(&vm.Refusal{
+				Why: vm.ReasonHostDown, Host: host, Message: fmt.Sprintf("cannot reach host %s: it was removed for good", host),
+			})
+		}
 		if !said {
 			said = true
 			w.log.Info("waiting for a host", "host", host)
 			w.work.Task.Waiting = &vm.Wait{
 				Reason: vm.ReasonHostDown, Since: w.Now(), On: &vm.Resource{Kind: vm.KindHost, ID: string(host)},
-				Message: fmt.Sprintf("host %s is down; the task goes on when it is back", host),
+				Message: fmt.Sprintf("host %s is down; the task goes on when it is back, or removed for good", host),
+			}
+			if w.kind.Verb == vm.Delete && w.work.Instance != nil {
+				w.work.Hide(host)
 			}
 			if err := w.save("wait", w.Now()); err != nil {
 				return vm.AliveCompute{}, workflow.Abandon(err)

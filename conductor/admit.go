@@ -27,8 +27,13 @@ type Order struct {
 	Mode     fsm.Mode
 	Shared   []vm.Resource // free or shared resources it takes beside what belongs to the instance
 	Params   any           // durable parameters of the task's kind; nil for none
-	Key      string        // idempotency key; empty for none
-	By       string        // who asks, for the record
+	Same     any           // what two requests under one key have in common, where that is not Params
+	// Make gives the parameters that depend on the instance, or on the task; it goes before Params.
+	Make  func(in *vm.Instance, task vm.TaskID) (any, error)
+	Saves *vm.Image  // the image that a snapshot makes: its record is written with the admission
+	Uses  vm.ImageID // an image that has to be there
+	Key   string     // idempotency key; empty for none
+	By    string     // who asks, for the record
 }
 
 // Admitted is a request that became a task, now or when its key was first used.
@@ -37,6 +42,7 @@ type Admitted struct {
 	Task     *vm.Task
 	Revision int64 // of the store; reading at least this shows the admission
 	InstRev  int64
+	Saves    *vm.Image // the image that a snapshot makes
 }
 
 // admitTries bounds how often an admission is tried on fresher records. Each refusal hands over the current ones, so a
@@ -66,12 +72,16 @@ func (c *Conductor) newAdmission(o Order) (*admission, error) {
 
 // digestOf is what two requests under one idempotency key must have in common.
 func digestOf(o Order) (string, error) {
+	same := o.Same
+	if same == nil {
+		same = o.Params
+	}
 	b, err := json.Marshal(struct {
 		Verb     vm.Verb
 		Instance vm.InstanceID
 		Mode     fsm.Mode
 		Params   any
-	}{o.Verb, o.Instance, o.Mode, o.Params})
+	}{o.Verb, o.Instance, o.Mode, same})
 	if err != nil {
 		return "", fmt.Errorf("internal error: cannot encode an order: %w", err)
 	}
@@ -80,18 +90,25 @@ func digestOf(o Order) (string, error) {
 }
 
 // newTask is the record of the task with the intent of its first step.
-func (a *admission) newTask(inst vm.InstanceID, set locks.Set) (*vm.Task, error) {
+func (a *admission) newTask(in *vm.Instance, set locks.Set) (*vm.Task, error) {
 	kind, ok := a.c.kinds[a.order.Verb]
 	if !ok {
 		return nil, vm.Refuse(vm.ReasonUnsupported, "cannot %s: this is not built yet", a.order.Verb)
 	}
 	t := &vm.Task{
-		Schema: vm.Schema, ID: a.id, Kind: a.order.Verb, Status: vm.TaskQueued, Project: a.order.Project, Instance: inst,
+		Schema: vm.Schema, ID: a.id, Kind: a.order.Verb, Status: vm.TaskQueued, Project: a.order.Project, Instance: in.ID,
 		Resources: set, Hosts: []vm.HostName{}, Attempts: []vm.Attempt{}, RequestKey: a.order.Key, RequestBy: a.order.By,
 		Steps: stepsOf(workflow.Begin(kind.Flow, a.now), nil, ""), CreatedAt: a.now, UpdatedAt: a.now,
 	}
-	if a.order.Params != nil {
-		raw, err := json.Marshal(a.order.Params)
+	params := a.order.Params
+	if a.order.Make != nil {
+		var err error
+		if params, err = a.order.Make(in, a.id); err != nil {
+			return nil, err
+		}
+	}
+	if params != nil {
+		raw, err := json.Marshal(params)
 		if err != nil {
 			return nil, fmt.Errorf("internal error: cannot encode parameters: %w", err)
 		}
@@ -100,10 +117,10 @@ func (a *admission) newTask(inst vm.InstanceID, set locks.Set) (*vm.Task, error)
 	return t, nil
 }
 
-// firstState is the task_state of the first step of the order's kind.
-func (a *admission) firstState() vm.TaskState {
+// firstState is the task_state of the first step of the order's kind, in the mode that was chosen.
+func (a *admission) firstState(mode fsm.Mode) vm.TaskState {
 	k := a.c.kinds[a.order.Verb]
-	return k.State(k.Flow.Steps[0].Name)
+	return k.State(mode, k.Flow.Steps[0].Name)
 }
 
 // drive adds claim and locks to the admission when this conductor has room; else the task stays queued and the next free
@@ -148,7 +165,7 @@ func (a *admission) commit(ctx context.Context, t *coord.Txn, s *liveness.Sessio
 		return nil, err
 	}
 	a.c.metrics.admitted.WithLabelValues(string(task.Kind)).Inc()
-	out := &Admitted{Task: task, Instance: inst, Revision: rev, InstRev: rev}
+	out := &Admitted{Task: task, Instance: inst, Revision: rev, InstRev: rev, Saves: a.saving(task)}
 	if s != nil {
 		w := out.Task.Clone()
 		held := locks.Hold(a.c.keys, task.ID, vm.Fence{Generation: a.c.generation().Generation, Revision: rev}, set,
@@ -183,6 +200,9 @@ func (a *admission) repeated(ctx context.Context, kv coord.KV) (*Admitted, error
 			return nil, err
 		}
 		out.Instance, out.InstRev = found.rec, found.mod
+	}
+	if img, _, ok := a.c.savedBy(task); ok {
+		out.Saves = img
 	}
 	return out, nil
 }
@@ -225,6 +245,9 @@ func (c *Conductor) Admit(ctx context.Context, o Order) (*Admitted, error) {
 		case refused:
 			if kv, ok := conflict.Now(c.keys.Request(o.Project, o.Key)); ok && o.Key != "" {
 				return a.repeated(ctx, kv)
+			}
+			if err := a.imagesRefused(conflict); err != nil {
+				return nil, err
 			}
 			if err := a.learn(ctx, conflict, found); err != nil {
 				return nil, err
@@ -310,25 +333,29 @@ func (a *admission) try(ctx context.Context, found *foundInstance) (*Admitted, e
 	if a.order.Verb == vm.Delete {
 		return a.tryDelete(ctx, found)
 	}
+	if err := a.c.able(in, a.order.Verb); err != nil {
+		return nil, err
+	}
 	set, err := closure(in)
 	if err != nil {
 		return nil, err
 	}
-	task, err := a.newTask(in.ID, set)
+	task, err := a.newTask(in, set)
 	if err != nil {
 		return nil, err
 	}
-	task.Prior = in.State
+	task.Prior, task.Mode = in.State, string(verdict.Row.Mode)
 	if in.Host != "" {
 		task.Hosts = append(task.Hosts, in.Host)
 	}
 	next := in.Clone()
-	next.Task, next.TaskState, next.UpdatedAt = task.ID, a.firstState(), a.now
+	next.Task, next.TaskState, next.UpdatedAt = task.ID, a.firstState(verdict.Row.Mode), a.now
 
 	t := &coord.Txn{Name: string(a.order.Verb) + ".admit"}
 	t.If(a.c.generation().guard, coord.Unchanged(a.c.keys.Instance(in.ID), found.mod)) // mutant:reservation-compare
 	t.If(set.Unlocked(a.c.keys)...)
 	a.reserveKey(t, in.ID)
+	a.images(t, task)
 	s, set, err := a.take(t, task, set)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"leasehold/coord"
+	"leasehold/fsm"
 	"leasehold/locks"
 	"leasehold/scheduler"
 	"leasehold/tasks"
@@ -23,6 +25,7 @@ type CreateOrder struct {
 	Availability     vm.Availability
 	Host             vm.HostName
 	DeleteProtection bool
+	OnHostBoot       vm.OnHostBoot
 }
 
 // createKey is what two create requests under one idempotency key must have in common.
@@ -34,6 +37,7 @@ type createKey struct {
 	Host             vm.HostName
 	Availability     vm.Availability
 	DeleteProtection bool
+	OnHostBoot       vm.OnHostBoot
 }
 
 // Create admits a new instance and the task that builds it.
@@ -41,7 +45,7 @@ func (c *Conductor) Create(ctx context.Context, o Order, want CreateOrder) (*Adm
 	o.Verb = vm.Create
 	o.Params = createKey{
 		Name: want.Name, Flavor: want.Flavor.Name, Image: want.Image.ID, Metadata: want.Metadata, Host: want.Host,
-		Availability: want.Availability, DeleteProtection: want.DeleteProtection,
+		Availability: want.Availability, DeleteProtection: want.DeleteProtection, OnHostBoot: want.OnHostBoot,
 	}
 	a, err := c.newAdmission(o)
 	if err != nil {
@@ -118,7 +122,7 @@ func (a *admission) newInstance(id vm.InstanceID, want CreateOrder) *vm.Instance
 		Schema: vm.Schema, ID: id, Name: want.Name, Project: a.order.Project, State: vm.Building, Flavor: want.Flavor.Name,
 		Image: want.Image.ID, Size: want.Flavor.Size, Volumes: []vm.VolumeID{}, Ports: []vm.PortID{},
 		Footprint: []vm.HostName{}, Metadata: want.Metadata, Availability: want.Availability,
-		DeleteProtection: want.DeleteProtection, CreatedAt: a.now, UpdatedAt: a.now, Since: a.now,
+		DeleteProtection: want.DeleteProtection, OnHostBoot: cmp.Or(want.OnHostBoot, vm.HostBootRestart), CreatedAt: a.now, UpdatedAt: a.now, Since: a.now,
 	}
 	if in.Name == "" {
 		in.Name = "instance-" + string(id)[len(id)-12:]
@@ -130,11 +134,11 @@ func (a *admission) newInstance(id vm.InstanceID, want CreateOrder) *vm.Instance
 }
 
 func (a *admission) tryCreate(ctx context.Context, in *vm.Instance, want CreateOrder, set locks.Set) (*Admitted, error) {
-	task, err := a.newTask(in.ID, set)
+	task, err := a.newTask(in, set)
 	if err != nil {
 		return nil, err
 	}
-	in.Task, in.TaskState = task.ID, a.firstState()
+	in.Task, in.TaskState = task.ID, a.firstState(fsm.Auto)
 	k := a.c.keys
 	t := &coord.Txn{Name: "create.admit"}
 	t.If(a.c.generation().guard, coord.Absent(k.Instance(in.ID)), coord.Absent(k.Name(vm.KindInstance, in.Project, in.Name)),

@@ -21,7 +21,7 @@ func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admit
 		}
 		return &Admitted{Instance: in, Revision: found.mod, InstRev: found.mod}, nil
 	}
-	if in.DeleteProtection {
+	if in.DeleteProtection && in.HiddenAt == nil {
 		return nil, vm.Refuse(vm.ReasonStateForbids,
 			"cannot delete instance %s: it is protected; set delete_protection to false first", in.ID)
 	}
@@ -36,7 +36,7 @@ func (a *admission) tryDelete(ctx context.Context, found *foundInstance) (*Admit
 	if err != nil {
 		return nil, err
 	}
-	task, err := a.newTask(in.ID, set)
+	task, err := a.newTask(in, set)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +105,7 @@ func (a *admission) preempt(t *coord.Txn, task *vm.Task, in *vm.Instance, runnin
 		Message: fmt.Sprintf("closed by task %s, which deletes the instance", task.ID),
 	}
 	task.Cancels = running.ID
+	a.dropSaved(t, task, running)
 	task.Shared = slices.Clone(running.Shared)
 	for _, h := range running.Hosts {
 		if !slices.Contains(task.Hosts, h) {

@@ -286,6 +286,8 @@ func (c *Conductor) changed(changes []coord.Change) {
 			c.learnStore(ch.Now)
 		case coord.Alive:
 			c.hosts.heard(ch)
+		case coord.Hosts:
+			c.hosts.poke()
 		case coord.Cancels:
 			if w := c.workers.get(vm.TaskID(ch.Rest)); w != nil && ch.Now != nil {
 				w.cancel()

@@ -33,7 +33,7 @@ func (s *service) ExplainInstance(ctx context.Context, req *conductorv1.GetReque
 	if err != nil {
 		return nil, err
 	}
-	x := explanation{c: s.c, in: found.rec, now: time.Now()}
+	x := explanation{ctx: ctx, c: s.c, in: found.rec, now: time.Now()}
 	x.state()
 	if found.gone {
 		x.facts[0].Message = fmt.Sprintf("instance %s was deleted %s ago; its history is still kept", x.in.Name, x.since(x.in.UpdatedAt))
@@ -48,6 +48,7 @@ func (s *service) ExplainInstance(ctx context.Context, req *conductorv1.GetReque
 
 // explanation collects the facts about one instance.
 type explanation struct {
+	ctx   context.Context //nolint:containedctx // of the one call that it answers
 	c     *Conductor
 	in    *vm.Instance
 	now   time.Time
@@ -145,10 +146,16 @@ func (x *explanation) claim(t *vm.Task) {
 	attempts := fmt.Sprint(len(t.Attempts))
 	switch {
 	case ok:
-		x.say(topicClaim, values{
+		v := values{
 			"task": string(t.ID), "holder": string(claim.Conductor), "since": stamp(claim.Since), "attempts": attempts,
 			"fence": vm.Fence{Generation: x.c.generation().Generation, Revision: e.Create}.String(),
-		}, "conductor %s has driven it for %s; attempt %s", claim.Conductor, x.since(claim.Since), attempts)
+		}
+		lease := ""
+		if left, ok := x.c.leases.Remaining(x.ctx, e.Lease); ok {
+			v["lease_remaining"] = left.String()
+			lease = fmt.Sprintf("; were it to fall silent, its lease would end in %s and another one go on", left)
+		}
+		x.say(topicClaim, v, "conductor %s has driven it for %s; attempt %s%s", claim.Conductor, x.since(claim.Since), attempts, lease)
 	case t.Status == vm.TaskWaiting:
 		x.say(topicClaim, values{"task": string(t.ID)}, "nobody drives it: it has not begun, it waits")
 	default:
@@ -172,7 +179,7 @@ func (x *explanation) locks(t *vm.Task) {
 }
 
 func (x *explanation) wait(t *vm.Task) {
-	if w := t.Waiting; w != nil {
+	if w := x.c.waitingOf(t); w != nil {
 		v := values{"reason": string(w.Reason), "holder": w.Holder, "since": stamp(w.Since), "retry_at": stamp(w.RetryAt)}
 		if w.On != nil {
 			v["on"] = w.On.String()
@@ -208,7 +215,7 @@ func (x *explanation) host() {
 	}
 	h := string(in.Host)
 	alive, ok := x.c.hosts.alive(in.Host)
-	switch down := x.c.hosts.downSince(in.Host); {
+	switch down := x.c.downSince(in.Host); {
 	case ok:
 		x.say(topicHost, values{"host": h, "status": hostUp, "address": alive.Address, "epoch": fmt.Sprint(alive.Epoch), "since": stamp(alive.Started)},
 			"it is on host %s, which has been up for %s (epoch %d)", h, x.since(alive.Started), alive.Epoch)
@@ -219,7 +226,8 @@ func (x *explanation) host() {
 	}
 	for _, f := range in.Footprint {
 		if f != in.Host {
-			x.say(topicHost, values{"host": string(f), "status": x.c.hostStatus(f)}, "host %s may still hold something of it, and is %s", f, x.c.hostStatus(f))
+			x.say(topicHost, values{"host": string(f), "status": x.c.hostStatus(f), "since": stamp(x.c.downSince(f))},
+				"host %s may still hold something of it, and is %s", f, x.c.hostStatus(f))
 		}
 	}
 }

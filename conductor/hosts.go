@@ -61,6 +61,14 @@ func (h *hostTable) heard(ch coord.Change) {
 	h.wake = make(chan struct{})
 }
 
+// poke wakes who waits for a host, for another reason than that it came or went.
+func (h *hostTable) poke() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.wake)
+	h.wake = make(chan struct{})
+}
+
 // downSince is when this conductor saw the host's lease end; zero when it did not.
 func (h *hostTable) downSince(host vm.HostName) time.Time {
 	h.mu.Lock()
@@ -100,6 +108,9 @@ func (c *Conductor) registerHost(ctx context.Context, req *conductorv1.RegisterR
 	}
 	resp := &conductorv1.RegisterResponse{
 		Epoch: host.Epoch, Lease: host.Lease, Ttl: durationpb.New(c.cfg.HostTTL), Generation: c.generation().Generation,
+	}
+	if resp.DropImages, err = c.withoutRecord(ctx, req.GetImages()); err != nil {
+		return nil, err
 	}
 	for _, m := range req.GetMachines() {
 		v, err := c.judge(ctx, vm.HostName(req.GetHost()), m)
@@ -145,6 +156,9 @@ func (c *Conductor) enrol(ctx context.Context, req *conductorv1.RegisterRequest)
 			}
 			t.If(coord.Absent(alive))
 		}
+		if host.Admin == vm.HostRemoved {
+			return nil, vm.Refuse(vm.ReasonStateForbids, "cannot register host %s: it was removed, and what it owes is still being settled; try again", name)
+		}
 		if fresh || host.Boot != req.GetBootId() {
 			host.Epoch = max(host.Epoch, req.GetEpoch()) + 1
 		}
@@ -153,6 +167,7 @@ func (c *Conductor) enrol(ctx context.Context, req *conductorv1.RegisterRequest)
 		host.Capacity = vm.Size{
 			VCPUs: int(req.GetVcpus()), MemoryMiB: vm.MiB(req.GetMemoryMib()), DiskGiB: vm.GiB(req.GetDiskGib()),
 		}
+		host.PublicKey, host.Powers, host.Fenced = req.GetPublicKey(), req.GetPowers(), nil
 		if host.Lease, err = c.leases.Grant(ctx, c.cfg.HostTTL); err != nil {
 			return nil, err
 		}
@@ -210,6 +225,14 @@ func (c *Conductor) judge(ctx context.Context, host vm.HostName, m *conductorv1.
 		if err != nil {
 			return nil, err
 		}
+		if task.Kind == vm.Delete {
+			// A delete is never taken back, so what is here ends before the host is schedulable again. Its tombstone is under
+			// the fence of the delete's driver, or of its admission when nobody drives it: newer than all that was told here.
+			v := say(destroyMachine, "task "+string(task.ID)+" deletes it")
+			v.Tombstone, v.FenceGeneration = true, c.generation().Generation
+			v.FenceRevision, err = c.fenceOf(ctx, task)
+			return v, err
+		}
 		if slices.Contains(task.Hosts, host) {
 			return say(keepMachine, "task "+string(task.ID)+" works on it"), nil
 		}
@@ -218,6 +241,38 @@ func (c *Conductor) judge(ctx context.Context, host vm.HostName, m *conductorv1.
 		return say(keepMachine, "its record names this host"), nil
 	}
 	return c.judgeElsewhere(ctx, in, m, say)
+}
+
+// fenceOf is the revision of the newest fence that an open task has had: its claim's or, without one, the last that an
+// attempt has signed.
+func (c *Conductor) fenceOf(ctx context.Context, task *vm.Task) (int64, error) {
+	kv, err := c.store.Get(ctx, c.keys.Claim(task.ID))
+	switch {
+	case err == nil:
+		return kv.Create, nil
+	case !errors.Is(err, coord.ErrNotFound):
+		return 0, err
+	}
+	kv, err = c.store.Get(ctx, c.keys.Task(task.ID))
+	if errors.Is(err, coord.ErrNotFound) {
+		return 0, vm.Refuse(vm.ReasonStoreUnavailable, "cannot judge a machine of task %s: it has just ended; register again", task.ID)
+	}
+	return kv.Create, err
+}
+
+// withoutRecord are the images of a registering host that have none: ids are never used twice, so they are nobody's.
+func (c *Conductor) withoutRecord(ctx context.Context, images []string) ([]string, error) {
+	var gone []string
+	for _, id := range images {
+		_, err := c.store.Get(ctx, c.keys.Image(vm.ImageID(id)))
+		switch {
+		case errors.Is(err, coord.ErrNotFound):
+			gone = append(gone, id)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return gone, nil
 }
 
 // judgeElsewhere decides about a machine whose record names another host: that is evidence only when it was said under a
@@ -253,36 +308,45 @@ func (s *cluster) Activate(ctx context.Context, req *conductorv1.ActivateRequest
 func (c *Conductor) activateHost(ctx context.Context, req *conductorv1.ActivateRequest) error {
 	name := vm.HostName(req.GetHost())
 	key := c.keys.Host(name)
-	kv, err := c.store.Get(ctx, key)
-	if errors.Is(err, coord.ErrNotFound) {
-		return notFound(vm.KindHost, req.GetHost())
-	}
-	if err != nil {
+	for range admitTries {
+		kv, err := c.store.Get(ctx, key)
+		if errors.Is(err, coord.ErrNotFound) {
+			return notFound(vm.KindHost, req.GetHost())
+		}
+		if err != nil {
+			return err
+		}
+		var host vm.Host
+		if err := kv.Decode(&host); err != nil {
+			return err
+		}
+		// One that arrives late must not hang the alive key back on a lease that was replaced since.
+		if host.Epoch != req.GetEpoch() || host.DataDir != req.GetDataDirId() || host.Lease != req.GetLease() {
+			return vm.Refuse(vm.ReasonNotFound, "cannot activate host %s: it was registered anew with epoch %d; register again", name, host.Epoch)
+		}
+		t := &coord.Txn{Name: "host.activate"}
+		t.If(coord.Unchanged(key, kv.Mod))
+		if host.DownSince != nil {
+			host.DownSince = nil
+			t.Then(coord.Put(key, host))
+		}
+		t.Then(coord.PutLeased(c.keys.AliveCompute(name), vm.AliveCompute{
+			Schema: vm.Schema, ID: name, Name: name, Address: req.GetAddress(), Epoch: host.Epoch, Driver: host.Driver,
+			Started: time.Now().UTC(), Generation: c.generation().Generation,
+		}, req.GetLease()).Witness())
+		_, err = c.store.Commit(ctx, t)
+		if _, conflict := errors.AsType[*coord.ConflictError](err); conflict {
+			continue // somebody edited the record, or registered: the next look tells
+		}
+		switch {
+		case errors.Is(err, coord.ErrLeaseGone):
+			return vm.Refuse(vm.ReasonNotFound, "cannot activate host %s: its registration is over; register again", name)
+		case err == nil:
+			c.log.Info("host active", "host", name, "epoch", host.Epoch)
+		}
 		return err
 	}
-	var host vm.Host
-	if err := kv.Decode(&host); err != nil {
-		return err
-	}
-	// One that arrives late must not hang the alive key back on a lease that was replaced since.
-	if host.Epoch != req.GetEpoch() || host.DataDir != req.GetDataDirId() || host.Lease != req.GetLease() {
-		return vm.Refuse(vm.ReasonNotFound, "cannot activate host %s: it was registered anew with epoch %d; register again", name, host.Epoch)
-	}
-	t := &coord.Txn{Name: "host.activate"}
-	t.If(coord.Unchanged(key, kv.Mod))
-	t.Then(coord.PutLeased(c.keys.AliveCompute(name), vm.AliveCompute{
-		Schema: vm.Schema, ID: name, Name: name, Address: req.GetAddress(), Epoch: host.Epoch, Driver: host.Driver,
-		Started: time.Now().UTC(), Generation: c.generation().Generation,
-	}, req.GetLease()).Witness())
-	_, err = c.store.Commit(ctx, t)
-	_, conflict := errors.AsType[*coord.ConflictError](err)
-	switch {
-	case conflict, errors.Is(err, coord.ErrLeaseGone):
-		return vm.Refuse(vm.ReasonNotFound, "cannot activate host %s: its registration is over; register again", name)
-	case err == nil:
-		c.log.Info("host active", "host", name, "epoch", host.Epoch)
-	}
-	return err
+	return vm.Refuse(vm.ReasonStoreUnavailable, "cannot activate host %s: its record kept changing; try again", name)
 }
 
 // Heartbeat renews the host's lease, whichever conductor granted it. A host that registered with a store of another

@@ -79,7 +79,7 @@ func wantsInstance(req *conductorv1.ListInstancesRequest, in *vm.Instance) bool 
 			return false
 		}
 	}
-	return (req.GetState() == "" || string(in.State) == req.GetState()) &&
+	return (string(in.State) == req.GetState() || req.GetState() == "" && in.State != vm.Deleted) &&
 		(req.GetHost() == "" || string(in.Host) == req.GetHost()) &&
 		(req.GetName() == "" || in.Name == req.GetName())
 }

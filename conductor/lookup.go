@@ -5,10 +5,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"leasehold/coord"
 	"leasehold/fsm"
 	"leasehold/scheduler"
+	"leasehold/tasks"
 	"leasehold/vm"
 )
 
@@ -158,7 +160,7 @@ func isID(s string) bool {
 func (c *Conductor) subject(in *vm.Instance) fsm.Subject {
 	s := fsm.Of(*in)
 	if in.Host != "" && !c.hostAlive(in.Host) {
-		s.Down = &fsm.Down{Host: in.Host, Since: c.hosts.downSince(in.Host)}
+		s.Down = &fsm.Down{Host: in.Host, Since: c.downSince(in.Host)}
 	}
 	return s
 }
@@ -166,13 +168,34 @@ func (c *Conductor) subject(in *vm.Instance) fsm.Subject {
 // decide is the verdict of the rules, which names as legal only what is built. P8
 func (c *Conductor) decide(in *vm.Instance, verb vm.Verb, mode fsm.Mode) fsm.Verdict {
 	v := fsm.Decide(c.subject(in), verb, mode)
-	v.Allowed = slices.DeleteFunc(v.Allowed, func(verb vm.Verb) bool { _, built := c.kinds[verb]; return !built })
+	v.Allowed = slices.DeleteFunc(v.Allowed, func(verb vm.Verb) bool { _, built := c.kinds[verb]; return !built || c.able(in, verb) != nil })
 	return v
 }
 
 func (c *Conductor) hostAlive(h vm.HostName) bool {
 	_, ok := c.hosts.alive(h)
 	return ok
+}
+
+// downSince is when the host's lease ended, as one conductor saw it and wrote down, or this one saw it; zero when nobody
+// did.
+func (c *Conductor) downSince(h vm.HostName) time.Time {
+	if rec, _, ok := coord.Load[vm.Host](c.cache, c.keys.Host(h)); ok && rec.DownSince != nil {
+		return *rec.DownSince
+	}
+	return c.hosts.downSince(h)
+}
+
+// standing is what the cache knows of a host. One without a record was taken out: records of hosts go in no other way, and a
+// cache that has the task which names the host is as new as the host's record.
+func (c *Conductor) standing(h vm.HostName) tasks.Standing {
+	if c.hostAlive(h) {
+		return tasks.Up
+	}
+	if rec, _, ok := coord.Load[vm.Host](c.cache, c.keys.Host(h)); !ok || rec.Admin == vm.HostRemoved {
+		return tasks.Removed
+	}
+	return tasks.Down
 }
 
 // capacityOf is what a host offers; nothing when it is not known.
@@ -190,7 +213,7 @@ func (c *Conductor) candidates() []scheduler.Candidate {
 	for _, h := range hosts {
 		alloc, _ := c.allocations.of(h.Name)
 		out = append(out, scheduler.Candidate{
-			Host: *h, Alive: c.hostAlive(h.Name), DownSince: c.hosts.downSince(h.Name), Allocations: alloc,
+			Host: *h, Alive: c.hostAlive(h.Name), DownSince: c.downSince(h.Name), Allocations: alloc,
 		})
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 
 	"leasehold/api/compute/v1"
 	"leasehold/coord"
+	"leasehold/fsm"
 	"leasehold/scheduler"
 	"leasehold/tasks"
 	"leasehold/vm"
@@ -19,9 +20,9 @@ import (
 func (w *worker) Record(_ context.Context, log workflow.Log) error {
 	now := w.Now()
 	w.work.Task.Steps = stepsOf(log, w.work.Task.Steps, w.host())
-	w.work.Task.Waiting, w.work.Task.Progress = nil, nil
+	w.work.Task.Waiting, w.work.Task.Progress = waitOf(log, now), nil
 	if w.work.Instance != nil && len(log) > 0 {
-		w.work.Instance.TaskState = w.kind.State(log[len(log)-1].Step)
+		w.work.Instance.TaskState = w.kind.State(fsm.Mode(w.work.Task.Mode), log[len(log)-1].Step)
 	}
 	return w.save("step", now)
 }
@@ -75,6 +76,9 @@ func (w *worker) commit(name string, write func(*coord.Txn)) error {
 			w.restore()
 			return err
 		}
+		if in := w.work.Instance; w.work.Unname {
+			t.Then(coord.Delete(w.c.keys.Name(vm.KindInstance, in.Project, in.Name)))
+		}
 		write(t)
 		rev, err := w.c.store.Commit(w.ctx, t)
 		if conflict, ok := errors.AsType[*coord.ConflictError](err); ok {
@@ -91,7 +95,7 @@ func (w *worker) commit(name string, write func(*coord.Txn)) error {
 		}
 		w.taskMod, w.instMod = rev, rev
 		w.c.allocations.wrote(changed, rev)
-		w.work.Promise, w.work.Free = "", nil
+		w.work.Promise, w.work.Free, w.work.Unname = "", nil, false
 		return nil
 	}
 }
@@ -100,13 +104,7 @@ func (w *worker) commit(name string, write func(*coord.Txn)) error {
 func (w *worker) allocate(t *coord.Txn) (changed []vm.Allocations, err error) {
 	in := w.work.Instance
 	for _, host := range w.work.Free {
-		a, mod := w.c.allocations.of(host)
-		if _, held := a.Instances[in.ID]; !held {
-			continue
-		}
-		a = scheduler.Release(a, in.ID)
-		changed = append(changed, a)
-		t.If(coord.Unchanged(w.c.keys.Allocations(host), mod))
+		changed = append(changed, w.c.release(t, host, in.ID)...)
 	}
 	if host := w.work.Promise; host != "" {
 		a, mod := w.c.allocations.of(host)
@@ -116,12 +114,20 @@ func (w *worker) allocate(t *coord.Txn) (changed []vm.Allocations, err error) {
 		}
 		a.Schema, a.ID, a.Name = vm.Schema, host, host
 		changed = append(changed, a)
-		t.If(coord.Unchanged(w.c.keys.Allocations(host), mod))
-	}
-	for _, a := range changed {
-		t.Then(coord.Put(w.c.keys.Allocations(a.ID), a))
+		t.If(coord.Unchanged(w.c.keys.Allocations(host), mod)).Then(coord.Put(w.c.keys.Allocations(host), a))
 	}
 	return changed, nil
+}
+
+// release adds to a transaction that a host's room is given back; nothing when it is not promised.
+func (c *Conductor) release(t *coord.Txn, host vm.HostName, id vm.InstanceID) []vm.Allocations {
+	a, mod := c.allocations.of(host)
+	if _, held := a.Instances[id]; !held {
+		return nil
+	}
+	a = scheduler.Release(a, id)
+	t.If(coord.Unchanged(c.keys.Allocations(host), mod)).Then(coord.Put(c.keys.Allocations(host), a))
+	return []vm.Allocations{a}
 }
 
 // reconcile looks at what refused a write. Nil means: write again.
@@ -149,14 +155,14 @@ func (w *worker) reconcile(conflict *coord.ConflictError, promise vm.HostName) e
 	return nil
 }
 
-// adopt takes over what a user edited in the instance's record while the task ran: name, metadata, protection.
+// adopt takes over what a user edited in the instance's record while the task ran: name, metadata, protection, on_host_boot.
 func (w *worker) adopt(kv coord.KV, found bool) error {
 	var now vm.Instance
 	if !found || kv.Decode(&now) != nil || now.Task != w.work.Task.ID {
 		return errLost
 	}
 	for _, in := range []*vm.Instance{w.work.Instance, w.kept.inst} {
-		in.Name, in.Metadata, in.DeleteProtection = now.Name, now.Metadata, now.DeleteProtection
+		in.Name, in.Metadata, in.DeleteProtection, in.OnHostBoot = now.Name, now.Metadata, now.DeleteProtection, now.OnHostBoot
 	}
 	w.instMod = kv.Mod
 	return nil
@@ -171,7 +177,7 @@ func (w *worker) finish(out workflow.Outcome) error {
 	task.Waiting, task.Progress, task.EndedAt, task.UpdatedAt = nil, nil, &now, now
 	task.Error = tasks.FaultOf(task, out.Err, now)
 	// What is to be given back must be known as this claim, or one before it, took it: a cache from before would show it free.
-	if len(task.Shared) > 0 {
+	if len(task.Shared) > 0 || w.work.Saves != nil {
 		if err := w.c.cache.WaitRevision(w.ctx, w.held.Fence.Revision); err != nil {
 			return err
 		}
@@ -191,6 +197,7 @@ func (w *worker) finish(out workflow.Outcome) error {
 		w.c.closeTask(t, task)
 		t.Then(w.held.Release()...)
 		w.unreserve(t)
+		w.saved(t)
 	})
 	if err == nil {
 		w.c.recent.put(task, w.taskMod)
@@ -262,12 +269,15 @@ func (c *Conductor) putInstance(in *vm.Instance, gone bool) []coord.Write {
 	if !gone {
 		return []coord.Write{coord.Put(c.keys.Instance(in.ID), in)}
 	}
-	return []coord.Write{
+	writes := []coord.Write{
 		coord.Delete(c.keys.Instance(in.ID)),
 		coord.Delete(c.keys.Observed(in.ID)),
-		coord.Delete(c.keys.Name(vm.KindInstance, in.Project, in.Name)),
 		coord.Put(c.keys.Gone(in.ID), in),
 	}
+	if in.HiddenAt == nil { // else its name was given back, and may be somebody else's
+		writes = append(writes, coord.Delete(c.keys.Name(vm.KindInstance, in.Project, in.Name)))
+	}
+	return writes
 }
 
 func observed(id vm.InstanceID, host vm.HostName, o *computev1.Observation, now time.Time) vm.Observed {
@@ -304,7 +314,7 @@ func stepsOf(log workflow.Log, before []vm.Step, host vm.HostName) []vm.Step {
 	for i, e := range log {
 		s := vm.Step{
 			Name: e.Step, Status: vm.StepStatus(e.Status), Error: vm.Short(e.Error), Reason: vm.Reason(e.Reason), Try: e.Try,
-			StartedAt: e.StartedAt, Host: host,
+			StartedAt: e.StartedAt, RetryAt: e.RetryAt, Host: host,
 		}
 		if i < len(before) && before[i].Name == e.Step && before[i].Host != "" {
 			s.Host = before[i].Host
@@ -323,7 +333,7 @@ func logOf(steps []vm.Step) workflow.Log {
 	for _, s := range steps {
 		e := workflow.Entry{
 			Step: s.Name, Status: workflow.Status(s.Status), Error: s.Error, Reason: string(s.Reason), Try: s.Try,
-			StartedAt: s.StartedAt,
+			StartedAt: s.StartedAt, RetryAt: s.RetryAt,
 		}
 		if s.EndedAt != nil {
 			e.EndedAt = *s.EndedAt

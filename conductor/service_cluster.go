@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"context"
 
 	"leasehold/api/conductor/v1"
@@ -96,18 +97,31 @@ func (s *service) ListConductors(ctx context.Context, req *conductorv1.ListReque
 	return out, nil
 }
 
-// GetFSM returns the tables of actions and of recovery.
+// GetFSM returns the tables that the code runs on.
 func (s *service) GetFSM(context.Context, *conductorv1.ListRequest) (*conductorv1.FSM, error) {
 	out := &conductorv1.FSM{}
 	for _, r := range fsm.Actions() {
 		out.Actions = append(out.Actions, &conductorv1.ActionRow{
 			From: string(r.From), Action: string(r.On), Via: string(r.Via), To: string(r.To), Preempts: r.Preempts, Why: r.Why,
+			Mode: string(r.Mode), Host: cmp.Or(string(r.Host), "up"), ByFault: r.ByFault, Returns: r.Returns,
 		})
 	}
 	for _, r := range fsm.Recoveries() {
 		out.Recovery = append(out.Recovery, &conductorv1.RecoveryRow{
 			TaskState: string(r.TaskState), Policy: string(r.Policy), Then: r.Then, Why: r.Why,
 		})
+	}
+	for _, s := range vm.States() {
+		for _, seen := range vm.PowerStates() {
+			r := fsm.OnPower(s, seen)
+			out.Power = append(out.Power, &conductorv1.PowerRow{
+				VmState: string(s), PowerState: string(seen), Does: string(r.Does), To: string(r.To), Verb: string(r.Verb),
+				Allowed: words(r.Allowed), Why: r.Why,
+			})
+		}
+	}
+	for _, r := range fsm.Restarts() {
+		out.Restart = append(out.Restart, &conductorv1.RestartRow{Finding: string(r.Finding), Does: r.Does, Why: r.Why})
 	}
 	return out, nil
 }

@@ -104,16 +104,6 @@ func (s *service) DrainHost(ctx context.Context, req *conductorv1.HostVerbReques
 	return nil, s.unsupported(ctx, "drain", req.GetId())
 }
 
-// ConfirmFencedHost is not built yet.
-func (s *service) ConfirmFencedHost(ctx context.Context, req *conductorv1.ConfirmFencedRequest) (*conductorv1.Host, error) {
-	return nil, s.unsupported(ctx, "confirm the fencing of", req.GetId())
-}
-
-// DeleteHost is not built yet.
-func (s *service) DeleteHost(ctx context.Context, req *conductorv1.DeleteRequest) (*conductorv1.Empty, error) {
-	return nil, s.unsupported(ctx, "delete", req.GetId())
-}
-
 // unsupported refuses what is not built, of a host that exists.
 func (s *service) unsupported(ctx context.Context, what, name string) error {
 	if _, _, err := s.c.hostOf(ctx, name); err != nil {

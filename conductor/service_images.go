@@ -181,6 +181,9 @@ func (s *service) DeleteImage(ctx context.Context, req *conductorv1.DeleteReques
 	if img.Project != who.project {
 		return nil, vm.Refuse(vm.ReasonPermissionDenied, "cannot delete image %s: it belongs to project %s", img.ID, img.Project)
 	}
+	if err := usable(img); err != nil {
+		return nil, err
+	}
 	key := s.c.keys.Image(img.ID)
 	for range admitTries {
 		// What the list shows and the guard on what came after it are all instances there are; a create that comes later
@@ -189,17 +192,20 @@ func (s *service) DeleteImage(ctx context.Context, req *conductorv1.DeleteReques
 		if err != nil {
 			return nil, err
 		}
-		if user != nil {
-			return nil, vm.Refuse(vm.ReasonInUse, "cannot delete image %s: instance %s (%s) was made from it", img.ID, user.ID, user.Name)
+		if user != "" {
+			return nil, vm.Refuse(vm.ReasonInUse, "cannot delete image %s: %s", img.ID, user)
 		}
 		t := &coord.Txn{Name: "image.delete"}
-		t.If(coord.Unchanged(key, mod), coord.NoneNewer(s.c.keys.Table(coord.Instances), rev))
+		t.If(coord.Unchanged(key, mod), coord.NoneNewer(s.c.keys.Table(coord.Instances), rev), coord.NoneNewer(s.c.keys.Table(coord.Tasks), rev))
 		t.Then(coord.Delete(key), coord.Delete(s.c.keys.Name(vm.KindImage, img.Project, img.Name)))
 		t.Then(s.c.removal(vm.Resource{Kind: vm.KindImage, ID: string(img.ID)}, who))
 		done, err := s.c.store.Commit(ctx, t)
 		conflict, refused := errors.AsType[*coord.ConflictError](err)
 		if err == nil {
 			s.c.settled(ctx, done)
+			if img.Host != "" {
+				s.c.dropImage(ctx, img.Host, img.ID)
+			}
 			return &conductorv1.Empty{}, nil
 		}
 		if !refused {
@@ -212,22 +218,41 @@ func (s *service) DeleteImage(ctx context.Context, req *conductorv1.DeleteReques
 	return nil, vm.Refuse(vm.ReasonLocked, "cannot delete image %s: instances kept being made; try again", img.ID)
 }
 
-// userOf finds an instance that was made from an image, in etcd, and the revision at which it looked.
-func (c *Conductor) userOf(ctx context.Context, id vm.ImageID) (*vm.Instance, int64, error) {
+// userOf says who needs an image, in etcd, and the revision at which it looked: an instance that was made from it or is
+// rescued with it, or an open task that makes a disk of it.
+func (c *Conductor) userOf(ctx context.Context, id vm.ImageID) (user string, rev int64, err error) {
 	page, err := c.store.List(ctx, c.keys.Table(coord.Instances), "", 0, false)
 	if err != nil {
-		return nil, 0, err
+		return "", 0, err
 	}
+	instances := map[vm.InstanceID]*vm.Instance{}
 	for _, kv := range page.KVs {
 		in := new(vm.Instance)
 		if err := kv.Decode(in); err != nil {
-			return nil, 0, err
+			return "", 0, err
 		}
-		if in.Image == id {
-			return in, page.Revision, nil
+		instances[in.ID] = in
+		switch {
+		case in.Image == id:
+			return fmt.Sprintf("instance %s (%s) was made from it", in.ID, in.Name), page.Revision, nil
+		case in.Rescue != nil && in.Rescue.Image == id:
+			return fmt.Sprintf("instance %s (%s) is rescued with it", in.ID, in.Name), page.Revision, nil
 		}
 	}
-	return nil, page.Revision, nil
+	open, err := c.store.List(ctx, c.keys.Table(coord.Tasks), "", 0, false)
+	if err != nil {
+		return "", 0, err
+	}
+	for _, kv := range open.KVs {
+		t := new(vm.Task)
+		if err := kv.Decode(t); err != nil {
+			return "", 0, err
+		}
+		if in := instances[t.Instance]; in != nil && imageUsedBy(t, in) == id {
+			return fmt.Sprintf("task %s (%s) makes a disk of it", t.ID, t.Kind), page.Revision, nil
+		}
+	}
+	return "", page.Revision, nil
 }
 
 // removed says who removed a record that has no history of tasks.

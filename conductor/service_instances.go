@@ -33,6 +33,7 @@ func (s *service) wanted(ctx context.Context, who caller, req *conductorv1.Creat
 	want = CreateOrder{
 		Name: req.GetName(), Metadata: req.GetMetadata(), Availability: vm.Availability(req.GetAvailability()),
 		Host: vm.HostName(req.GetHost()), DeleteProtection: req.GetDeleteProtection(),
+		OnHostBoot: vm.OnHostBoot(req.GetOnHostBoot()),
 	}
 	if want.Name != "" {
 		if err := checkName(vm.KindInstance, want.Name); err != nil {
@@ -59,6 +60,14 @@ func (s *service) wanted(ctx context.Context, who caller, req *conductorv1.Creat
 	}
 	if want.Image, _, err = s.c.imageOf(ctx, who.project, req.GetImage()); err != nil {
 		return want, err
+	}
+	if err := usable(want.Image); err != nil {
+		return want, err
+	}
+	switch want.OnHostBoot {
+	case "", vm.HostBootRestart, vm.HostBootStopped:
+	default:
+		return want, badOnHostBoot(req.GetOnHostBoot())
 	}
 	if want.Host != "" {
 		_, _, err = s.c.hostOf(ctx, req.GetHost())
@@ -102,6 +111,11 @@ func (s *service) UpdateInstance(ctx context.Context, req *conductorv1.UpdateIns
 	if err := checkMetadata(req.GetMetadata()); err != nil {
 		return nil, err
 	}
+	switch vm.OnHostBoot(req.GetOnHostBoot()) {
+	case "", vm.HostBootRestart, vm.HostBootStopped:
+	default:
+		return nil, badOnHostBoot(req.GetOnHostBoot())
+	}
 	if req.GetIfRevision() < 0 {
 		return nil, vm.Refuse(vm.ReasonInvalidArgument, "cannot compare with revision %d: it is below zero", req.GetIfRevision())
 	}
@@ -128,7 +142,7 @@ func (s *service) UpdateInstance(ctx context.Context, req *conductorv1.UpdateIns
 // edit makes one attempt on the record found. A *coord.ConflictError means that the record has changed.
 func (c *Conductor) edit(ctx context.Context, found *foundInstance, req *conductorv1.UpdateInstanceRequest) (*vm.Instance, int64, error) {
 	in := found.rec
-	if found.gone {
+	if found.gone || in.State == vm.Deleted {
 		return nil, 0, &vm.Refusal{
 			Why: vm.ReasonStateForbids, Since: in.Since, Allowed: []vm.Verb{vm.Delete},
 			Message: "cannot update instance " + string(in.ID) + ": it is deleted",
@@ -185,11 +199,18 @@ func edited(in *vm.Instance, req *conductorv1.UpdateInstanceRequest) (*vm.Instan
 	if req.DeleteProtection != nil {
 		next.DeleteProtection = req.GetDeleteProtection()
 	}
-	if next.Name == in.Name && next.DeleteProtection == in.DeleteProtection && maps.Equal(next.Metadata, in.Metadata) {
+	if req.GetOnHostBoot() != "" {
+		next.OnHostBoot = vm.OnHostBoot(req.GetOnHostBoot())
+	}
+	if next.Name == in.Name && next.OnHostBoot == in.OnHostBoot && next.DeleteProtection == in.DeleteProtection && maps.Equal(next.Metadata, in.Metadata) {
 		return nil, nil
 	}
 	next.UpdatedAt = time.Now().UTC()
 	return next, nil
+}
+
+func badOnHostBoot(typed string) error {
+	return vm.Refuse(vm.ReasonInvalidArgument, "cannot use on_host_boot %s: it is %s or %s", shown(typed), vm.HostBootRestart, vm.HostBootStopped)
 }
 
 // nameTaken makes the refusal for a name that somebody else has; nil when that was not what refused the transaction.

@@ -2,7 +2,10 @@ package conductor
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/google/uuid"
 
 	"leasehold/api/conductor/v1"
 	"leasehold/fsm"
@@ -77,34 +80,75 @@ func (s *service) UnpauseInstance(ctx context.Context, req *conductorv1.VerbRequ
 	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: vm.Unpause})
 }
 
-// SuspendInstance and those below are not built yet: Admit has no kind for them and refuses them as unsupported.
+// SuspendInstance saves the memory to disk and frees the host's.
 func (s *service) SuspendInstance(ctx context.Context, req *conductorv1.VerbRequest) (*conductorv1.InstanceTask, error) {
 	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: vm.Suspend})
 }
 
-// ResumeInstance is unsupported.
+// ResumeInstance goes on from the saved memory.
 func (s *service) ResumeInstance(ctx context.Context, req *conductorv1.VerbRequest) (*conductorv1.InstanceTask, error) {
 	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: vm.Resume})
 }
 
-// RescueInstance is unsupported.
+// RescueInstance starts the instance from a disk made of an image, its own by default.
 func (s *service) RescueInstance(ctx context.Context, req *conductorv1.ImageVerbRequest) (*conductorv1.InstanceTask, error) {
-	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: vm.Rescue})
+	return s.orderOfImage(ctx, req, vm.Rescue)
 }
 
-// UnrescueInstance is unsupported.
+// UnrescueInstance starts it from its own disk again.
 func (s *service) UnrescueInstance(ctx context.Context, req *conductorv1.VerbRequest) (*conductorv1.InstanceTask, error) {
 	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: vm.Unrescue})
 }
 
-// RebuildInstance is unsupported.
+// RebuildInstance makes the disk anew from an image, its own by default.
 func (s *service) RebuildInstance(ctx context.Context, req *conductorv1.ImageVerbRequest) (*conductorv1.InstanceTask, error) {
-	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: vm.Rebuild})
+	return s.orderOfImage(ctx, req, vm.Rebuild)
 }
 
-// SnapshotInstance is unsupported.
+// orderOfImage orders a verb that makes a disk of an image.
+func (s *service) orderOfImage(ctx context.Context, req *conductorv1.ImageVerbRequest, verb vm.Verb) (*conductorv1.InstanceTask, error) {
+	who, err := callerOf(ctx, req.GetRequestId())
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.c.instanceOf(ctx, who.project, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	id := found.rec.Image
+	if req.GetImage() != "" {
+		img, _, err := s.c.imageOf(ctx, who.project, req.GetImage())
+		if err != nil {
+			return nil, err
+		}
+		if err := usable(img); err != nil {
+			return nil, err
+		}
+		id = img.ID
+	}
+	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: verb, Params: tasks.ImageParams{Image: id}, Uses: id})
+}
+
+// SnapshotInstance makes an image of the disk; its record is there at once and says that it is being saved.
 func (s *service) SnapshotInstance(ctx context.Context, req *conductorv1.SnapshotRequest) (*conductorv1.InstanceTask, error) {
-	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: vm.Snapshot})
+	who, err := callerOf(ctx, req.GetRequestId())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetName() == "" {
+		return nil, vm.Refuse(vm.ReasonInvalidArgument, "cannot make a snapshot of instance %s without a name for its image", shown(req.GetId()))
+	}
+	if err := checkName(vm.KindImage, req.GetName()); err != nil {
+		return nil, err
+	}
+	uid, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("internal error: cannot make an id: %w", err)
+	}
+	img := &vm.Image{Schema: vm.Schema, ID: vm.ImageID(uid.String()), Name: req.GetName(), Project: who.project}
+	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{
+		Verb: vm.Snapshot, Params: tasks.SnapshotParams{Image: img.ID}, Same: req.GetName(), Saves: img,
+	})
 }
 
 // MoveInstance is unsupported.
@@ -130,11 +174,6 @@ func (s *service) AttachPortInstance(ctx context.Context, req *conductorv1.Attac
 // DetachPortInstance is unsupported.
 func (s *service) DetachPortInstance(ctx context.Context, req *conductorv1.AttachRequest) (*conductorv1.InstanceTask, error) {
 	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: vm.DetachPort})
-}
-
-// SetPasswordInstance is unsupported.
-func (s *service) SetPasswordInstance(ctx context.Context, req *conductorv1.SetPasswordRequest) (*conductorv1.InstanceTask, error) {
-	return s.order(ctx, req.GetId(), req.GetRequestId(), Order{Verb: vm.SetPassword})
 }
 
 // ListActions tells, for every verb, whether it is legal now, and why not when it is not. P8
@@ -164,6 +203,9 @@ func (c *Conductor) action(in *vm.Instance, verb vm.Verb) *conductorv1.Action {
 		return a
 	}
 	a.Legal, a.Message, a.Via, a.To = true, v.Why, string(v.Row.Via), string(v.To)
+	if err := c.able(in, verb); err != nil {
+		a.Legal, a.Reason, a.Message = false, string(vm.ReasonOf(err)), err.Error()
+	}
 	if verb == vm.Delete && in.DeleteProtection {
 		a.Legal, a.Reason = false, string(vm.ReasonStateForbids)
 		a.Message = "it is protected; set delete_protection to false first"

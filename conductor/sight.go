@@ -3,6 +3,7 @@ package conductor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -10,7 +11,9 @@ import (
 
 	"leasehold/api/compute/v1"
 	"leasehold/coord"
+	"leasehold/fsm"
 	"leasehold/liveness"
+	"leasehold/tasks"
 	"leasehold/vm"
 )
 
@@ -36,6 +39,7 @@ func (c *Conductor) watchHosts(ctx context.Context) error {
 			}
 		}
 		c.agents.keep(living, time.Now())
+		c.tendHosts(ctx, serving)
 		for host, stop := range following {
 			if !mine[host] {
 				stop()
@@ -91,6 +95,11 @@ func (c *Conductor) followOnce(ctx context.Context, host vm.HostName) error {
 		cancel()
 		return err
 	}
+	missing, err := c.missing(ctx, host, agent)
+	if err != nil {
+		cancel()
+		return err
+	}
 	seen := make(chan *computev1.Observation, 256)
 	received := make(chan error, 1)
 	var receiver sync.WaitGroup
@@ -110,8 +119,8 @@ func (c *Conductor) followOnce(ctx context.Context, host vm.HostName) error {
 	})
 	defer receiver.Wait()
 	defer cancel()
-	resting := map[vm.InstanceID]*computev1.Observation{}
-	var due <-chan time.Time
+	resting := missing
+	due := time.After(settleFor)
 	for {
 		select {
 		case <-ctx.Done():
@@ -137,8 +146,31 @@ func (c *Conductor) followOnce(ctx context.Context, host vm.HostName) error {
 	}
 }
 
-// note writes an observation when it says something new of an idle instance of this host. It returns false while a task
-// has the instance: then the task decides, and the observation is compared again after it.
+// missing looks at what the records say is on the host and its list does not have: a machine that is gone makes no event.
+func (c *Conductor) missing(ctx context.Context, host vm.HostName, agent computev1.ComputeClient) (map[vm.InstanceID]*computev1.Observation, error) {
+	list, err := agent.List(ctx, &computev1.ListRequest{})
+	if err != nil {
+		return nil, err
+	}
+	there := map[vm.InstanceID]bool{}
+	for _, o := range list.GetMachines() {
+		there[vm.InstanceID(o.GetInstanceId())] = true
+	}
+	missing := map[vm.InstanceID]*computev1.Observation{}
+	for _, in := range coord.All[vm.Instance](c.cache, coord.Instances) {
+		if in.Host != host || in.Task != "" || there[in.ID] {
+			continue
+		}
+		if missing[in.ID], err = agent.Observe(ctx, &computev1.ObserveRequest{InstanceId: string(in.ID)}); err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+// note writes an observation when it says something new of an idle instance of this host, with what follows from it by the
+// rules. It returns false while a task has the instance: then the task decides, and the observation is compared again after
+// it.
 func (c *Conductor) note(ctx context.Context, host vm.HostName, id vm.InstanceID, seen *computev1.Observation) bool {
 	in, e, ok := coord.Load[vm.Instance](c.cache, c.keys.Instance(id))
 	if !ok || in.Host != host {
@@ -158,9 +190,24 @@ func (c *Conductor) note(ctx context.Context, host vm.HostName, id vm.InstanceID
 			return true
 		}
 	}
+	rule := fsm.OnPower(in.State, now.PowerState)
+	switch {
+	case !seen.GetExists():
+		rule = fsm.OnGone(in.State)
+	case known && now.Epoch > was.Epoch && was.Host == now.Host:
+		rule = fsm.OnHostBoot(in.State, now.PowerState, in.OnHostBoot)
+	}
+	if rule.Does == fsm.Correct {
+		return c.putRight(ctx, in, now, rule)
+	}
 	t := &coord.Txn{Name: "observe"}
 	t.If(coord.Unchanged(e.Key, e.Mod), coord.Unchanged(key, mod))
 	t.Then(coord.Put(key, now).Witness())
+	if rule.Does == fsm.Follow {
+		next := in.Clone()
+		tasks.Follow(next, rule, now, now.SeenAt)
+		t.Then(coord.Put(e.Key, next))
+	}
 	_, err := c.store.Commit(ctx, t)
 	if _, conflict := errors.AsType[*coord.ConflictError](err); conflict {
 		return false
@@ -169,6 +216,40 @@ func (c *Conductor) note(ctx context.Context, host vm.HostName, id vm.InstanceID
 		c.log.Warn("cannot record an observation", "instance", id, "error", err)
 		return false
 	}
-	c.log.Info("machine changed by itself", "instance", id, "host", host, "power_state", now.PowerState, "detail", now.Detail)
+	c.log.Info("machine changed by itself", "instance", id, "host", host, "power_state", now.PowerState, "detail", now.Detail,
+		"does", rule.Does, "vm_state", rule.To)
 	return true
 }
+
+// putRight admits the task that a rule asks for. The observation is not recorded: the task's end does that and, should this
+// conductor die before it has admitted, the next one sees the same and comes to the same. The key makes it one task for one
+// sight.
+func (c *Conductor) putRight(ctx context.Context, in *vm.Instance, seen vm.Observed, rule fsm.Aftersight) bool {
+	o := Order{
+		Verb: rule.Verb, Mode: rule.Mode, Project: in.Project, Instance: in.ID, By: byLeasehold,
+		Key: fmt.Sprintf("leasehold:%s:%d:%s:%d", in.ID, seen.Epoch, seen.Fence, seen.Sequence),
+	}
+	switch rule.Verb {
+	case vm.Stop:
+		o.Params = tasks.StopParams{Grace: defaultGrace}
+	case vm.Reboot:
+		o.Params = tasks.RebootParams{Hard: true}
+	default:
+	}
+	log := c.log.With("instance", in.ID, "host", seen.Host, "power_state", seen.PowerState, "verb", rule.Verb, "why", rule.Why)
+	out, err := c.Admit(ctx, o)
+	switch {
+	case err == nil:
+		log.Info("putting a machine right", "task", out.Task.ID)
+		return true
+	case vm.ReasonOf(err) == vm.ReasonStateForbids, vm.ReasonOf(err) == vm.ReasonNotFound:
+		log.Info("a machine need not be put right any more", "error", err)
+		return true
+	default:
+		log.Debug("cannot put a machine right yet", "error", err)
+		return false
+	}
+}
+
+// byLeasehold is who asks for what no person asked for.
+const byLeasehold = "leasehold"

@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -27,6 +28,9 @@ func (c *Conductor) admittedView(a *Admitted) *conductorv1.InstanceTask {
 	if a.Task != nil {
 		out.Task = c.taskView(a.Task, a.Revision)
 	}
+	if a.Saves != nil {
+		out.Image = imageView(a.Saves, a.Revision)
+	}
 	return out
 }
 
@@ -39,8 +43,15 @@ func (c *Conductor) instanceView(in *vm.Instance, rev int64) *conductorv1.Instan
 		DeleteProtection: in.DeleteProtection, Error: faultView(in.Error), CreatedAt: at(in.CreatedAt),
 		UpdatedAt: at(in.UpdatedAt), Since: at(in.Since), Revision: rev,
 	}
+	v.OnHostBoot, v.Remains = string(cmp.Or(in.OnHostBoot, vm.HostBootRestart)), words(in.Remains)
+	if r := in.Rescue; r != nil {
+		v.Rescue = &conductorv1.Rescue{Image: string(r.Image), Since: at(r.Since)}
+	}
 	if in.Host != "" {
 		v.HostStatus = c.hostStatus(in.Host)
+	}
+	if v.GetHostStatus() == hostDown {
+		v.HostDownSince = at(c.downSince(in.Host))
 	}
 	if o, _, ok := coord.Load[vm.Observed](c.cache, c.keys.Observed(in.ID)); ok {
 		v.PowerState, v.PowerDetail, v.ObservedAt = string(o.PowerState), o.Detail, at(o.SeenAt)
@@ -59,7 +70,7 @@ func (c *Conductor) taskView(t *vm.Task, rev int64) *conductorv1.Task {
 	v := &conductorv1.Task{
 		Id: string(t.ID), Kind: string(t.Kind), Status: string(t.Status), Project: string(t.Project), Instance: string(t.Instance),
 		Hosts: words(t.Hosts), Conductor: c.driverOf(t), Cancels: string(t.Cancels), Error: faultView(t.Error),
-		Progress: progressView(c.progressOf(t)), Waiting: waitView(t.Waiting),
+		Progress: progressView(c.progressOf(t)), Waiting: waitView(c.waitingOf(t)),
 		CreatedAt: at(t.CreatedAt), UpdatedAt: at(t.UpdatedAt), EndedAt: atOr(t.EndedAt), Revision: rev,
 	}
 	for _, r := range t.Resources {
@@ -70,7 +81,8 @@ func (c *Conductor) taskView(t *vm.Task, rev int64) *conductorv1.Task {
 	}
 	for _, s := range t.Steps {
 		v.Steps = append(v.Steps, &conductorv1.Step{
-			Name: s.Name, Status: string(s.Status), Host: string(s.Host), Error: s.Error, StartedAt: at(s.StartedAt), EndedAt: atOr(s.EndedAt),
+			Name: s.Name, Status: string(s.Status), Host: string(s.Host), Error: s.Error, Try: clamp(s.Try),
+			StartedAt: at(s.StartedAt), EndedAt: atOr(s.EndedAt),
 		})
 	}
 	for _, a := range t.Attempts {
@@ -112,10 +124,13 @@ func (c *Conductor) hostView(h *vm.Host, rev int64) *conductorv1.Host {
 	v := &conductorv1.Host{
 		Id: string(h.ID), Name: string(h.Name), Status: hostDown, Admin: string(h.Admin), Driver: h.Driver, Version: h.Version,
 		Epoch: h.Epoch, Capacity: sizeView(h.Capacity), Allocated: sizeView(a.Sum), Instances: clamp(len(a.Instances)),
-		Since: at(c.hosts.downSince(h.Name)), CreatedAt: at(h.CreatedAt), UpdatedAt: at(h.UpdatedAt), Revision: rev,
+		Since: at(c.downSince(h.Name)), Powers: h.Powers, CreatedAt: at(h.CreatedAt), UpdatedAt: at(h.UpdatedAt), Revision: rev,
 	}
 	if alive, ok := c.hosts.alive(h.Name); ok {
 		v.Status, v.Address, v.Since = hostUp, alive.Address, at(alive.Started)
+	}
+	if f := h.Fenced; f != nil {
+		v.Fenced = &conductorv1.Signature{By: f.By, Reason: f.Reason, At: at(f.At)}
 	}
 	return v
 }
@@ -123,7 +138,7 @@ func (c *Conductor) hostView(h *vm.Host, rev int64) *conductorv1.Host {
 func imageView(i *vm.Image, rev int64) *conductorv1.Image {
 	return &conductorv1.Image{
 		Id: string(i.ID), Name: i.Name, Project: string(i.Project), Url: i.URL, Format: i.Format, Sha256: i.SHA256,
-		SizeBytes: i.SizeBytes, CreatedAt: at(i.CreatedAt), UpdatedAt: at(i.UpdatedAt), Revision: rev,
+		SizeBytes: i.SizeBytes, Status: string(cmp.Or(i.Status, vm.ImageActive)), Task: string(i.Task), Host: string(i.Host), CreatedAt: at(i.CreatedAt), UpdatedAt: at(i.UpdatedAt), Revision: rev,
 	}
 }
 

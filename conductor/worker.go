@@ -12,7 +12,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"leasehold/coord"
 	"leasehold/liveness"
 	"leasehold/locks"
 	"leasehold/tasks"
@@ -50,7 +49,8 @@ type worker struct {
 
 	seq      atomic.Int64
 	progress atomic.Pointer[vm.Progress]
-	saveAt   time.Time // when progress is next made durable
+	hanging  atomic.Pointer[vm.Wait] // while a function of the flow does not return
+	saveAt   time.Time               // when progress is next made durable
 	saveGap  time.Duration
 
 	ctx       context.Context //nolint:containedctx // a worker is one call: its goroutine, from claim to release
@@ -108,7 +108,7 @@ func (w *worker) drive() {
 		Guard:     func(context.Context) error { return w.trusted() },
 		Fresh:     w.why != whyTakeover,
 		Cancelled: w.cancelled,
-		Observer:  w.c.metrics.flow(w.kind.Verb),
+		Observer:  observer{w.c.metrics.flow(w.kind.Verb), w},
 		Reason:    func(err error) string { return string(vm.ReasonOf(err)) },
 	}.Run(w.ctx, w.work, logOf(w.work.Task.Steps))
 	if err == nil {
@@ -128,7 +128,7 @@ func (w *worker) trusted() error {
 
 // prepare loads what the flow needs, and for a takeover fences the hosts. A4
 func (w *worker) prepare() error {
-	if err := w.loadImage(); err != nil {
+	if err := w.loadImages(); err != nil {
 		return err
 	}
 	if w.c.cancelRequested(w.work.Task.ID) {
@@ -146,7 +146,7 @@ func (w *worker) prepare() error {
 }
 
 // toFence are the hosts that a takeover fences before it looks at anything: all that may hold something of the instance,
-// down or not, and of those that the task touched and has confirmed clean, the ones that can be asked. There a late command
+// down or not, unless an operator has signed that they are no more, and of those that the task touched and has confirmed clean, the ones that can be asked. There a late command
 // finds nothing to act on, so they are not waited for.
 func (w *worker) toFence() []vm.HostName {
 	var must []vm.HostName
@@ -155,6 +155,7 @@ func (w *worker) toFence() []vm.HostName {
 		if in.Host != "" && !slices.Contains(must, in.Host) {
 			must = append(must, in.Host)
 		}
+		must = slices.DeleteFunc(must, func(h vm.HostName) bool { return w.Host(h) == tasks.Removed })
 	}
 	for _, h := range w.work.Task.Hosts {
 		if !slices.Contains(must, h) && w.c.hostAlive(h) {
@@ -211,7 +212,7 @@ func (w *worker) restore() {
 	if w.work.Instance != nil {
 		*w.work.Instance = *w.kept.inst.Clone()
 	}
-	w.work.Promise, w.work.Free = "", nil
+	w.work.Promise, w.work.Free, w.work.Unname = "", nil, false
 }
 
 // workers are the tasks that this conductor drives now.
@@ -287,25 +288,4 @@ func (ws *workers) all() []*worker {
 		out = append(out, w)
 	}
 	return out
-}
-
-// loadImage finds what a create makes the disk from. The image cannot go while an instance names it.
-func (w *worker) loadImage() error {
-	in := w.work.Instance
-	if w.kind.Verb != vm.Create || in == nil {
-		return nil
-	}
-	if img, _, ok := coord.Load[vm.Image](w.c.cache, w.c.keys.Image(in.Image)); ok {
-		w.work.Image = img
-		return nil
-	}
-	kv, err := w.c.store.Get(w.ctx, w.c.keys.Image(in.Image))
-	if errors.Is(err, coord.ErrNotFound) {
-		return nil // the spawn fails with that reason
-	}
-	if err != nil {
-		return err
-	}
-	w.work.Image = new(vm.Image)
-	return kv.Decode(w.work.Image)
 }

@@ -26,7 +26,7 @@ type Down struct {
 
 // Of takes from a record what the rules look at. Whether its host is down is for the caller to add.
 func Of(in vm.Instance) Subject {
-	return Subject{State: in.State, TaskState: in.TaskState, Task: in.Task, Fault: in.Error}
+	return Subject{State: in.State, TaskState: in.TaskState, Task: in.Task, Rescued: in.Rescue != nil, Fault: in.Error}
 }
 
 func (s Subject) busy() bool { return s.TaskState != vm.Idle || s.Task != "" }
@@ -74,9 +74,14 @@ func Legal(s Subject) []vm.Verb {
 
 func decide(s Subject, on vm.Verb, mode Mode) Verdict {
 	rows := rowsOf(s.State, on)
+	// What puts an instance right is legal for who asks for that by its mode, and hides nothing from anybody else.
+	rows = keep(rows, func(r Row) bool { return (r.Mode == Correction) == (mode == Correction) })
 	if s.busy() {
 		if on == vm.Delete && s.TaskState == vm.Deleting {
 			return Verdict{Kind: Allowed, To: vm.Deleted, Joins: true, Why: "it is being deleted"}
+		}
+		if s.State == vm.Deleted && on != vm.Delete { // a delete that waits for a host has it; for people it is gone
+			return deny(vm.ReasonStateForbids, refused(s.State, on).Why)
 		}
 		if rows = keep(rows, func(r Row) bool { return r.Preempts }); len(rows) == 0 {
 			return deny(vm.ReasonTaskInProgress, "one task at a time works on an instance")
@@ -130,7 +135,8 @@ func AfterSuccess(s Subject, on vm.Verb) (vm.State, error) {
 }
 
 func rowsOf(from vm.State, on vm.Verb) []Row {
-	return keep(actions, func(r Row) bool { return r.From == from && r.On == on })
+	is := func(r Row) bool { return r.From == from && r.On == on }
+	return append(keep(actions, is), keep(corrections, is)...)
 }
 
 func keep(rows []Row, ok func(Row) bool) []Row {

@@ -6,6 +6,7 @@
 //	Refusals     (vm_state, verb) that is not an action -> already so, or denied     Verdict.Refusal
 //	Recoveries   task_state -> what a successor does, what a failure leaves          Recover AfterFailure
 //	Restarts     what an agent finds on its disk when it starts -> what it does
+//	PowerRules   (vm_state, power_state) of an idle instance -> keep, follow the machine, or put it right   OnPower OnHostBoot
 //	Transitions  status of a task -> next status                                     Step
 //
 // The way of an instance; the whole drawing is docs/fsm/actions.dot, printed from the tables:
@@ -21,6 +22,7 @@
 //	I2  Each of vm.TaskStates has a row in Recoveries (P4).
 //	I3  Delete is legal in every state, with any task and with any host (P4).
 //	I4  All rows of one (vm_state, verb) lead to one vm_state; the mode changes the way, not the end.
+//	I6  Each pair of vm.States x vm.PowerStates has exactly one row in PowerRules, and each correction has its row.
 //	I5  What a failure allows has an action row from error, so a promise in error.allowed can be kept.
 //
 // The verdict given at admission is courtesy; the transaction that admits compares the record it was given for. The

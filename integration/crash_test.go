@@ -32,6 +32,13 @@ var stories = []story{
 	{verb: vm.Reboot, from: vm.Active, order: cluster.Order{Hard: true}, to: vm.Active, runs: true},
 	{verb: vm.Pause, from: vm.Active, to: vm.Paused},
 	{verb: vm.Unpause, from: vm.Paused, to: vm.Active, runs: true},
+	{verb: vm.Suspend, from: vm.Active, to: vm.Suspended},
+	{verb: vm.Resume, from: vm.Suspended, to: vm.Active, runs: true},
+	{verb: vm.Rescue, from: vm.Active, to: vm.Rescued, runs: true},
+	{verb: vm.Unrescue, from: vm.Rescued, to: vm.Active, runs: true},
+	{verb: vm.Rebuild, from: vm.Active, to: vm.Active, runs: true},
+	{verb: vm.Snapshot, from: vm.Active, to: vm.Active, runs: true},
+	{verb: vm.SetPassword, from: vm.Active, to: vm.Active, runs: true},
 	{verb: vm.Delete, from: vm.Active, to: vm.Deleted},
 }
 

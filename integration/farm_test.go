@@ -68,6 +68,10 @@ func (f *farm) send(s story, instance, name string) (id, task string) {
 		path, body = "/v1/instances/"+instance+":stop", fmt.Sprintf(`{"force":true,"request_id":%q}`, uuid.NewString())
 	case vm.Reboot:
 		path, body = "/v1/instances/"+instance+":reboot", fmt.Sprintf(`{"hard":true,"request_id":%q}`, uuid.NewString())
+	case vm.Snapshot:
+		path, body = "/v1/instances/"+instance+":snapshot", fmt.Sprintf(`{"name":%q,"request_id":%q}`, name, uuid.NewString())
+	case vm.SetPassword:
+		path, body = "/v1/instances/"+instance+":setPassword", fmt.Sprintf(`{"password":"swordfish","request_id":%q}`, uuid.NewString())
 	default:
 		path, body = "/v1/instances/"+instance+":"+string(s.verb), fmt.Sprintf(`{"request_id":%q}`, uuid.NewString())
 	}
@@ -134,7 +138,7 @@ func (f *farm) make(name string, state vm.State) string {
 	f.t.Helper()
 	id, task := f.send(story{verb: vm.Create}, "", name)
 	require.Equal(f.t, "succeeded", f.wait(task).Status)
-	next := map[vm.State]vm.Verb{vm.Stopped: vm.Stop, vm.Paused: vm.Pause}[state]
+	next := map[vm.State]vm.Verb{vm.Stopped: vm.Stop, vm.Paused: vm.Pause, vm.Suspended: vm.Suspend, vm.Rescued: vm.Rescue}[state]
 	if next != "" {
 		_, task = f.send(story{verb: next}, id, "")
 		require.Equal(f.t, "succeeded", f.wait(task).Status)

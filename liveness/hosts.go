@@ -64,6 +64,18 @@ func (h *Hosts) Renew(ctx context.Context, host vm.HostName, epoch, lease int64)
 	return nil
 }
 
+// Remaining is how long a lease lives if nobody renews it from now on, in whole seconds as etcd counts them. ok is false when
+// it is gone, or etcd does not answer soon: it is for people to read.
+func (h *Hosts) Remaining(ctx context.Context, lease int64) (left time.Duration, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	resp, err := h.Client.TimeToLive(ctx, clientv3.LeaseID(lease))
+	if err != nil || resp.TTL < 0 {
+		return 0, false
+	}
+	return time.Duration(resp.TTL) * time.Second, true
+}
+
 // registered compares the alive key. The cache may be late, so what it denies is read; what it affirms wrongly, because
 // the host has registered anew since, was the host's own doing and its new registration does not count on this answer.
 func (h *Hosts) registered(ctx context.Context, host vm.HostName, epoch, lease int64) error {

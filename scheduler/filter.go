@@ -60,7 +60,7 @@ func enabled(_ Request, c Candidate) *Reason {
 	switch c.Host.Admin {
 	case vm.HostEnabled:
 		return nil
-	case vm.HostDisabled, vm.HostDraining:
+	case vm.HostDisabled, vm.HostDraining, vm.HostRemoved:
 		return &Reason{Filter: Enabled, Why: string(c.Host.Admin), brief: string(c.Host.Admin)}
 	}
 	return &Reason{Filter: Enabled, Why: fmt.Sprintf("not enabled: %q", c.Host.Admin), brief: "not enabled"}

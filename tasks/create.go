@@ -117,12 +117,18 @@ func machineSpec(in *vm.Instance, img *vm.Image) *computev1.MachineSpec {
 		Id: string(in.ID), Name: in.Name, Vcpus: int32(min(in.Size.VCPUs, math.MaxInt32)),
 		MemoryMib: int64(in.Size.MemoryMiB), DiskGib: int64(in.Size.DiskGiB), Metadata: in.Metadata,
 	}
-	if img != nil {
-		spec.Image = &computev1.ImageSource{
-			Id: string(img.ID), Name: img.Name, Url: img.URL, Format: img.Format, Sha256: img.SHA256,
-		}
-	}
+	spec.Image = imageSource(img)
 	return spec
+}
+
+// imageSource is where a disk's content comes from; nil for an image that is no more, which the agent refuses.
+func imageSource(img *vm.Image) *computev1.ImageSource {
+	if img == nil {
+		return nil
+	}
+	return &computev1.ImageSource{
+		Id: string(img.ID), Name: img.Name, Url: img.URL, Format: img.Format, Sha256: img.SHA256,
+	}
 }
 
 func errNoHost(in *vm.Instance) error {

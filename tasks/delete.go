@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -9,6 +10,11 @@ import (
 	"leasehold/vm"
 	"leasehold/workflow"
 )
+
+// DeleteParams are the durable parameters of a delete.
+type DeleteParams struct {
+	Images []vm.ImageID `json:"images,omitempty"` // half-made ones of a snapshot that it preempted
+}
 
 // remove is the task of the verb delete. It preempts: the task it closed may have left anything on any host it touched.
 func remove() Kind {
@@ -29,7 +35,18 @@ func remove() Kind {
 // teardown removes the machine from every host that may hold anything of it and leaves a tombstone there, so that no
 // command that is still on its way brings it back. P2, P6
 func teardown(ctx context.Context, w *Work, beat workflow.Beat) error {
-	for _, host := range slices.Clone(w.Instance.Footprint) {
+	var p DeleteParams
+	if err := params(w.Task, &p); err != nil {
+		return err
+	}
+	// A host that is down is waited for behind those that are up.
+	hosts := slices.Clone(w.Instance.Footprint)
+	slices.SortStableFunc(hosts, func(a, b vm.HostName) int { return cmp.Compare(w.Host(a), w.Host(b)) })
+	for _, host := range hosts {
+		if w.Host(host) == Removed {
+			w.cleared(host)
+			continue
+		}
 		// A preempted task may have left work that is still going on there, and so may a try of this one that was given up.
 		if w.Task.Cancels != "" || w.triedBefore() {
 			if _, err := w.Fence(ctx, host, true, beat); err != nil {
@@ -38,18 +55,39 @@ func teardown(ctx context.Context, w *Work, beat workflow.Beat) error {
 		}
 		err := w.act(ctx, host, func(r *computev1.RunRequest) {
 			r.Step = "teardown"
-			r.Action = &computev1.RunRequest_Destroy{Destroy: &computev1.DestroyMachine{Tombstone: true}}
+			r.Action = &computev1.RunRequest_Destroy{Destroy: &computev1.DestroyMachine{Tombstone: true, Images: words(p.Images)}}
 		}, beat)
 		if err != nil {
 			return stubborn(err)
 		}
-		w.clean(host)
-		if host == w.Instance.Host { // its room is free though other hosts may still be waited for
-			w.Free = append(w.Free, host)
-			w.Instance.Host = ""
-		}
+		w.cleared(host)
 	}
 	return nil
+}
+
+// cleared notes that nothing is left on a host. Its room is free, though other hosts may still be waited for.
+func (w *Work) cleared(host vm.HostName) {
+	w.clean(host)
+	w.Instance.Remains = slices.DeleteFunc(slices.Clone(w.Instance.Remains), func(h vm.HostName) bool { return h == host })
+	if host == w.Instance.Host {
+		w.Free = append(w.Free, host)
+		w.Instance.Host = ""
+	}
+}
+
+// Hide makes a delete that has to wait for a host done as far as people can see: the instance is deleted, its name is free,
+// and the record says which hosts may still hold something of it. Its room there stays taken until they are proven clean.
+func (w *Work) Hide(host vm.HostName) {
+	in := w.Instance
+	if !slices.Contains(in.Remains, host) {
+		in.Remains = append(slices.Clone(in.Remains), host)
+	}
+	if in.HiddenAt == nil {
+		now := w.Now()
+		in.HiddenAt = &now
+		w.Unname = true
+		w.enter(vm.Deleted)
+	}
 }
 
 // triedBefore says whether the step that is under way has failed before.

@@ -4,7 +4,9 @@
 //
 //	create   place -> spawn        placing commits the allocation with the decision; a failed spawn goes to another host
 //	delete   teardown              every host that may hold anything of the instance
-//	start stop reboot pause unpause  one step each
+//	start stop reboot pause unpause suspend resume rescue unrescue set_password   one step each
+//	rebuild  rebuilding -> spawning   the disk anew, then it runs again if it did
+//	snapshot copying -> uploading     a copy of one moment, then an image of it
 //
 // The states that a step shows and an end leaves come from the tables of package fsm; no other package assigns them.
 package tasks

@@ -13,7 +13,9 @@ import (
 )
 
 // at is the vm_state of an instance whose machine was seen in a power state.
-var at = map[vm.PowerState]vm.State{vm.PowerRunning: vm.Active, vm.PowerPaused: vm.Paused, vm.PowerShutdown: vm.Stopped}
+var at = map[vm.PowerState]vm.State{
+	vm.PowerRunning: vm.Active, vm.PowerPaused: vm.Paused, vm.PowerShutdown: vm.Stopped, vm.PowerSuspended: vm.Suspended,
+}
 
 // powers are the verbs that take a machine from one power state to another.
 var powers = []struct {
@@ -26,6 +28,8 @@ var powers = []struct {
 	{vm.Reboot, vm.PowerRunning, vm.PowerRunning},
 	{vm.Pause, vm.PowerRunning, vm.PowerPaused},
 	{vm.Unpause, vm.PowerPaused, vm.PowerRunning},
+	{vm.Suspend, vm.PowerRunning, vm.PowerSuspended},
+	{vm.Resume, vm.PowerSuspended, vm.PowerRunning},
 }
 
 func TestPowerFlows(t *testing.T) {

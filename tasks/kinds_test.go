@@ -1,6 +1,8 @@
 package tasks_test
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"testing"
 
@@ -8,7 +10,6 @@ import (
 
 	"leasehold/fsm"
 	"leasehold/tasks"
-	"leasehold/vm"
 	"leasehold/workflow"
 )
 
@@ -27,9 +28,9 @@ func TestEveryStepKeepsTheRecoveryTable(t *testing.T) {
 	}
 	for verb, kind := range tasks.All() {
 		require.Len(t, kind.States, len(kind.Flow.Steps), "%s: one task_state for each step", verb)
-		for _, step := range kind.Flow.Steps {
-			rule, ok := fsm.Recover(kind.State(step.Name))
-			require.True(t, ok, "%s: step %s shows %q, which has no recovery", verb, step.Name, kind.State(step.Name))
+		for mode, step := range waysOf(kind) {
+			rule, ok := fsm.Recover(kind.State(mode, step.Name))
+			require.True(t, ok, "%s: step %s shows %q, which has no recovery", verb, step.Name, kind.State(mode, step.Name))
 			require.Contains(t, rule.Of, verb, "%s", rule.TaskState)
 			require.Equal(t, rule.Policy, policies[step.Resume], "%s: step %s", verb, step.Name)
 			if rule.Leaves == fsm.LeavesOpen {
@@ -39,21 +40,26 @@ func TestEveryStepKeepsTheRecoveryTable(t *testing.T) {
 	}
 }
 
-// A verb with several modes may begin in several task states; the first of them is what its kind shows.
-func TestEveryKindBeginsWhereItsActionSays(t *testing.T) {
-	for verb, kind := range tasks.All() {
-		first := kind.State(kind.Flow.Steps[0].Name)
-		var via []vm.TaskState
-		for _, row := range fsm.Actions() {
-			if row.On == verb && !row.NoOp() {
-				via = append(via, row.Via)
+// waysOf are the steps of a kind in each mode that it knows.
+func waysOf(kind tasks.Kind) iter.Seq2[fsm.Mode, workflow.Step[*tasks.Work]] {
+	return func(yield func(fsm.Mode, workflow.Step[*tasks.Work]) bool) {
+		for _, mode := range append(slices.Collect(maps.Keys(kind.Ways)), fsm.Auto) {
+			for _, step := range kind.Flow.Steps {
+				if !yield(mode, step) {
+					return
+				}
 			}
 		}
-		require.NotEmpty(t, via, "%s is no action", verb)
-		slices.Sort(via)
-		if via = slices.Compact(via); len(via) == 1 {
-			require.Equal(t, via[0], first, "%s", verb)
+	}
+}
+
+// A task begins in the task_state of the row that admitted it, in each of its modes.
+func TestEveryKindBeginsWhereItsActionSays(t *testing.T) {
+	for verb, kind := range tasks.All() {
+		rows := slices.DeleteFunc(append(fsm.Actions(), fsm.Corrections()...), func(r fsm.Row) bool { return r.On != verb || r.NoOp() })
+		require.NotEmpty(t, rows, "%s is no action", verb)
+		for _, row := range rows {
+			require.Equal(t, row.Via, kind.State(row.Mode, kind.Flow.Steps[0].Name), "%s (%s)", verb, row.Mode)
 		}
-		require.Contains(t, via, first, "%s", verb)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"leasehold/api/compute/v1"
+	"leasehold/fsm"
 	"leasehold/vm"
 	"leasehold/workflow"
 )
@@ -24,19 +25,27 @@ type RebootParams struct {
 	Grace time.Duration `json:"grace"`
 }
 
-// power describes a verb that does one thing on the instance's host and leaves it in one power state.
+// power describes a verb that does one thing on the instance's host.
 type power struct {
-	verb  vm.Verb
-	via   vm.TaskState
-	shows vm.PowerState // what a finished step looks like from outside
-	do    func(w *Work, r *computev1.RunRequest) error
-	// again says that the power state cannot tell whether it happened: only the agent's journal can.
-	again bool
+	verb vm.Verb
+	via  vm.TaskState
+	ways map[fsm.Mode]vm.TaskState // of modes that show another task_state than via
+	do   func(w *Work, r *computev1.RunRequest) error
+	// is says whether what is seen can only be there because the step was done. nil: nothing that can be seen tells, only
+	// the agent's journal.
+	is func(w *Work, seen *computev1.Observation) bool
+	// done writes into the record what success leaves there beside the vm_state; nil for nothing.
+	done func(w *Work)
+}
+
+// shows is a step that can be told by the power state it leads to.
+func shows(p vm.PowerState) func(*Work, *computev1.Observation) bool {
+	return func(_ *Work, seen *computev1.Observation) bool { return vm.PowerState(seen.GetPowerState()) == p }
 }
 
 func start() Kind {
 	return power{
-		verb: vm.Start, via: vm.PoweringOn, shows: vm.PowerRunning,
+		verb: vm.Start, via: vm.PoweringOn, is: shows(vm.PowerRunning),
 		do: func(_ *Work, r *computev1.RunRequest) error {
 			r.Action = &computev1.RunRequest_Start{Start: &computev1.StartMachine{}}
 			return nil
@@ -46,7 +55,7 @@ func start() Kind {
 
 func stop() Kind {
 	return power{
-		verb: vm.Stop, via: vm.PoweringOff, shows: vm.PowerShutdown,
+		verb: vm.Stop, via: vm.PoweringOff, is: shows(vm.PowerShutdown),
 		do: func(w *Work, r *computev1.RunRequest) error {
 			var p StopParams
 			err := params(w.Task, &p)
@@ -56,9 +65,10 @@ func stop() Kind {
 	}.kind()
 }
 
+// reboot cannot be told by looking: that a machine runs does not show that it was reset.
 func reboot() Kind {
 	return power{
-		verb: vm.Reboot, via: vm.Rebooting, shows: vm.PowerRunning, again: true,
+		verb: vm.Reboot, via: vm.Rebooting, ways: map[fsm.Mode]vm.TaskState{fsm.RebootHard: vm.RebootingHard},
 		do: func(w *Work, r *computev1.RunRequest) error {
 			var p RebootParams
 			err := params(w.Task, &p)
@@ -70,7 +80,7 @@ func reboot() Kind {
 
 func pause() Kind {
 	return power{
-		verb: vm.Pause, via: vm.Pausing, shows: vm.PowerPaused,
+		verb: vm.Pause, via: vm.Pausing, is: shows(vm.PowerPaused),
 		do: func(_ *Work, r *computev1.RunRequest) error {
 			r.Action = &computev1.RunRequest_Pause{Pause: &computev1.PauseMachine{}}
 			return nil
@@ -80,7 +90,7 @@ func pause() Kind {
 
 func unpause() Kind {
 	return power{
-		verb: vm.Unpause, via: vm.Unpausing, shows: vm.PowerRunning,
+		verb: vm.Unpause, via: vm.Unpausing, is: shows(vm.PowerRunning),
 		do: func(_ *Work, r *computev1.RunRequest) error {
 			r.Action = &computev1.RunRequest_Unpause{Unpause: &computev1.UnpauseMachine{}}
 			return nil
@@ -88,80 +98,103 @@ func unpause() Kind {
 	}.kind()
 }
 
+func suspend() Kind {
+	return power{
+		verb: vm.Suspend, via: vm.Suspending, is: shows(vm.PowerSuspended),
+		do: func(_ *Work, r *computev1.RunRequest) error {
+			r.Action = &computev1.RunRequest_Suspend{Suspend: &computev1.SuspendMachine{}}
+			return nil
+		},
+	}.kind()
+}
+
+func resume() Kind {
+	return power{
+		verb: vm.Resume, via: vm.Resuming, is: shows(vm.PowerRunning),
+		do: func(_ *Work, r *computev1.RunRequest) error {
+			r.Action = &computev1.RunRequest_Resume{Resume: &computev1.ResumeMachine{}}
+			return nil
+		},
+	}.kind()
+}
+
 func (p power) kind() Kind {
 	step := string(p.via)
+	ways := map[fsm.Mode]map[string]vm.TaskState{}
+	for mode, via := range p.ways {
+		ways[mode] = map[string]vm.TaskState{step: via}
+	}
 	return Kind{
 		Verb: p.verb,
 		Flow: workflow.Flow[*Work]{Name: string(p.verb), Steps: []workflow.Step[*Work]{{
 			Name: step, Resume: workflow.Probe, Tries: 3, Backoff: time.Second,
-			Do: p.act, Undo: p.find, Probe: p.probe,
+			Do: p.act, Undo: find, Probe: p.probe,
 		}}},
-		States: map[string]vm.TaskState{step: p.via},
+		States: map[string]vm.TaskState{step: p.via}, Ways: ways,
 		Settle: p.settle,
 	}
 }
 
 func (p power) act(ctx context.Context, w *Work, beat workflow.Beat) error {
+	return w.onHost(ctx, string(p.via), p.do, beat)
+}
+
+// onHost has the instance's own host do one step.
+func (w *Work) onHost(ctx context.Context, step string, do func(*Work, *computev1.RunRequest) error, beat workflow.Beat) error {
 	if w.Instance.Host == "" {
 		return errNoHost(w.Instance)
 	}
-	var err error
-	do := func(r *computev1.RunRequest) {
-		r.Step = string(p.via)
-		err = p.do(w, r)
-	}
-	if do(&computev1.RunRequest{}); err != nil {
+	if err := do(w, &computev1.RunRequest{}); err != nil {
 		return err
 	}
-	return w.act(ctx, w.Instance.Host, do, beat)
+	return w.act(ctx, w.Instance.Host, func(r *computev1.RunRequest) {
+		r.Step = step
+		_ = do(w, r) // it has just said that it can
+	}, beat)
 }
 
 // probe tells whether the step of a former driver, or of an agent that died in it, was done. The agent's journal knows
-// when the step was answered; the power state knows what the machine does now.
+// when the step was answered; what is seen tells what the machine does now.
 func (p power) probe(ctx context.Context, w *Work) (workflow.Verdict, error) {
 	seen, err := w.look(ctx, w.Instance.Host)
 	if err != nil {
 		return workflow.NotDone, err
 	}
-	for _, e := range seen.GetJournal() {
-		if e.GetTaskId() == string(w.Task.ID) && e.GetStep() == string(p.via) && e.GetOutcome() == "done" {
-			return workflow.Done, nil
-		}
-	}
-	if !p.again && vm.PowerState(seen.GetPowerState()) == p.shows {
+	if w.answered(seen, string(p.via)) || p.is != nil && p.is(w, seen) {
 		return workflow.Done, nil
 	}
 	return workflow.NotDone, nil
 }
 
-// find is the undo. It takes nothing back: a machine that was stopped is not started again because its task ended. It
+// answered says whether the agent's journal has the step of this task as done.
+func (w *Work) answered(seen *computev1.Observation, step string) bool {
+	for _, e := range seen.GetJournal() {
+		if e.GetTaskId() == string(w.Task.ID) && e.GetStep() == step && e.GetOutcome() == "done" {
+			return true
+		}
+	}
+	return false
+}
+
+// find is the undo of what is not taken back: a machine that was stopped is not started again because its task ended. It
 // ends whatever of the step is still under way and sees where that left the machine, so that settle need not guess.
-func (p power) find(ctx context.Context, w *Work, _ workflow.Beat) error {
-	if w.Instance.Host == "" {
+func find(ctx context.Context, w *Work, _ workflow.Beat) error {
+	if w.Instance.Host == "" || w.Host(w.Instance.Host) == Removed {
 		return nil
 	}
 	_, err := w.look(ctx, w.Instance.Host)
 	return err
 }
 
-// settle goes by what was seen last when the step failed: an instance is where its machine is, not where it was asked to
-// be. A machine that crashed or does not answer is not as it was before, though nothing is left to undo.
 func (p power) settle(w *Work, out workflow.Outcome) {
-	if out.Result == workflow.Succeeded {
-		w.succeed()
+	if out.Result != workflow.Succeeded {
+		w.land(out)
 		return
 	}
-	switch vm.PowerState(w.Observed.GetPowerState()) {
-	case vm.PowerRunning:
-		w.enter(vm.Active)
-	case vm.PowerPaused:
-		w.enter(vm.Paused)
-	case vm.PowerShutdown:
-		w.enter(vm.Stopped)
-	default:
-		out.Undone = w.Observed == nil
-		w.failed(out)
+	if p.done != nil {
+		p.done(w)
 	}
+	w.succeed()
 }
 
 func decode(raw json.RawMessage, into any) error {
@@ -172,4 +205,12 @@ func decode(raw json.RawMessage, into any) error {
 		return fmt.Errorf("cannot read %s: %w", raw, err)
 	}
 	return nil
+}
+
+func words[T ~string](all []T) []string {
+	out := make([]string, len(all))
+	for i, w := range all {
+		out[i] = string(w)
+	}
+	return out
 }

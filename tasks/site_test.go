@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"leasehold/api/compute/v1"
+	"leasehold/fsm"
 	"leasehold/scheduler"
 	"leasehold/tasks"
 	"leasehold/vm"
@@ -41,12 +42,17 @@ type host struct {
 	fails map[string]int // by step: how many more times the hypervisor says no; below zero: always
 	hung  bool           // a call of somebody older hangs in the hypervisor
 	away  bool           // the agent cannot be reached, and its lease lives
+	down  tasks.Standing // zero: up
+	image string         // ids of a copy, or a complete image
 }
 
 // machine is half-made while its power state is nostate.
 type machine struct {
-	power vm.PowerState
-	boots int
+	power    vm.PowerState
+	boots    int
+	rescue   string
+	disk     string // id of the image it was made of
+	password string
 }
 
 func newSite(hosts ...vm.HostName) *site {
@@ -60,7 +66,7 @@ func newSite(hosts ...vm.HostName) *site {
 // place puts the instance on a host, as an earlier task has left it.
 func (s *site) place(name vm.HostName, power vm.PowerState) {
 	h := s.hosts[name]
-	h.machine = &machine{power: power, boots: 1}
+	h.machine = &machine{power: power, boots: 1, disk: "image"}
 	h.promised, _ = scheduler.Reserve(h.promised, "i1", size, capacity)
 }
 
@@ -165,7 +171,15 @@ func (w *world) reach(name vm.HostName) (*host, error) {
 	return h, nil
 }
 
-func (w *world) Act(ctx context.Context, name vm.HostName, do tasks.Action, _ workflow.Beat) (*computev1.Observation, error) {
+// Host implements tasks.World.
+func (w *world) Host(name vm.HostName) tasks.Standing {
+	if h := w.hosts[name]; h != nil && h.down != 0 {
+		return h.down
+	}
+	return tasks.Up
+}
+
+func (w *world) Act(ctx context.Context, name vm.HostName, do tasks.Action, _ workflow.Beat) (*computev1.StepResult, error) {
 	h, err := w.reach(name)
 	if err != nil {
 		return nil, err
@@ -191,14 +205,19 @@ func (w *world) Act(ctx context.Context, name vm.HostName, do tasks.Action, _ wo
 		return nil, context.Cause(ctx) // the call was left: nobody hears its answer
 	}
 	if refusal != nil {
-		return h.look(), workflow.Permanent(refusal)
+		return &computev1.StepResult{Observation: h.look()}, workflow.Permanent(refusal)
 	}
-	return h.look(), nil
+	result := &computev1.StepResult{Outcome: "done", Observation: h.look()}
+	if x := r.GetExport(); x != nil {
+		result.Image = &computev1.ImageFile{Id: x.GetImageId(), SizeBytes: 7, Sha256: "digest", Format: "qcow2"}
+	}
+	return result, nil
 }
 
 // run is the agent and its hypervisor.
 func (w *world) run(name vm.HostName, h *host, r *computev1.RunRequest) error {
-	revives := r.GetCreate() != nil || r.GetStart() != nil || r.GetReboot() != nil || r.GetUnpause() != nil
+	revives := r.GetCreate() != nil || r.GetStart() != nil || r.GetReboot() != nil || r.GetUnpause() != nil ||
+		r.GetResume() != nil || r.GetRescue() != nil || r.GetUnrescue() != nil
 	if revives && h.tombstone {
 		return vm.Refuse(vm.ReasonStateForbids, "instance i1 was deleted on this host")
 	}
@@ -211,7 +230,7 @@ func (w *world) run(name vm.HostName, h *host, r *computev1.RunRequest) error {
 		if h.machine == nil {
 			h.machine = &machine{power: vm.PowerNoState}
 		}
-	case r.GetDestroy() != nil:
+	case r.GetDestroy() != nil, r.GetDrop() != nil:
 	case h.machine == nil || h.machine.power == vm.PowerNoState:
 		return vm.Refuse(vm.ReasonNotFound, "no such machine on this host")
 	}
@@ -221,10 +240,38 @@ func (w *world) run(name vm.HostName, h *host, r *computev1.RunRequest) error {
 	switch x := r.GetAction().(type) {
 	case *computev1.RunRequest_Destroy:
 		h.machine, h.tombstone = nil, h.tombstone || x.Destroy.GetTombstone()
+		if slices.Contains(x.Destroy.GetImages(), h.image) {
+			h.image = ""
+		}
+	case *computev1.RunRequest_Suspend:
+		return h.machine.between(vm.PowerRunning, vm.PowerSuspended)
+	case *computev1.RunRequest_Resume:
+		return h.machine.between(vm.PowerSuspended, vm.PowerRunning)
+	case *computev1.RunRequest_Rescue:
+		h.machine.rescue = x.Rescue.GetImage().GetId()
+		w.boot(h, true)
+	case *computev1.RunRequest_Unrescue:
+		h.machine.rescue = ""
+		w.boot(h, true)
+	case *computev1.RunRequest_Rebuild:
+		h.machine.power, h.machine.rescue, h.machine.disk = vm.PowerShutdown, "", x.Rebuild.GetSpec().GetImage().GetId()
+	case *computev1.RunRequest_Snapshot:
+		h.image = x.Snapshot.GetImageId()
+	case *computev1.RunRequest_Export:
+		if h.image != x.Export.GetImageId() {
+			return vm.Refuse(vm.ReasonNotFound, "no such image on this host")
+		}
+	case *computev1.RunRequest_Drop:
+		h.image = ""
+	case *computev1.RunRequest_SetPassword:
+		h.machine.password = string(x.SetPassword.GetSealed())
 	case *computev1.RunRequest_Create, *computev1.RunRequest_Start:
+		if h.machine.power == vm.PowerSuspended {
+			return vm.Refuse(vm.ReasonDriver, "the machine is suspended")
+		}
 		w.boot(h, h.machine.power != vm.PowerRunning && h.machine.power != vm.PowerPaused)
 	case *computev1.RunRequest_Reboot:
-		if h.machine.power == vm.PowerShutdown {
+		if h.machine.power == vm.PowerSuspended {
 			return vm.Refuse(vm.ReasonDriver, "the machine is shutdown")
 		}
 		w.boot(h, true)
@@ -262,14 +309,14 @@ func (h *host) look() *computev1.Observation {
 	if h.machine == nil {
 		return &computev1.Observation{InstanceId: "i1", PowerState: string(vm.PowerNoState)}
 	}
-	return &computev1.Observation{InstanceId: "i1", Exists: true, PowerState: string(h.machine.power)}
+	return &computev1.Observation{InstanceId: "i1", Exists: true, PowerState: string(h.machine.power), Rescue: h.machine.rescue}
 }
 
 // settle ends a task as the conductor does, and checks what must be true after any end.
 func settle(t *testing.T, kind tasks.Kind, w *tasks.Work, out workflow.Outcome) {
 	t.Helper()
 	s := worldOf(w).site
-	w.Instance.TaskState = kind.State(out.Log[len(out.Log)-1].Step)
+	w.Instance.TaskState = kind.State(fsm.Mode(w.Task.Mode), out.Log[len(out.Log)-1].Step)
 	kind.Settle(w, out)
 	save(w)
 	in := w.Instance
@@ -294,6 +341,6 @@ type listener struct {
 	told **computev1.RunRequest
 }
 
-func (l *listener) Act(ctx context.Context, name vm.HostName, do tasks.Action, beat workflow.Beat) (*computev1.Observation, error) {
+func (l *listener) Act(ctx context.Context, name vm.HostName, do tasks.Action, beat workflow.Beat) (*computev1.StepResult, error) {
 	return l.world.Act(ctx, name, func(r *computev1.RunRequest) { do(r); *l.told = r }, beat)
 }

@@ -10,6 +10,8 @@ func (i *Instance) Clone() *Instance {
 	c := *i
 	c.Volumes, c.Ports, c.Footprint = slices.Clone(i.Volumes), slices.Clone(i.Ports), slices.Clone(i.Footprint)
 	c.Metadata = maps.Clone(i.Metadata)
+	c.Remains = slices.Clone(i.Remains)
+	c.Rescue, c.HiddenAt = copied(i.Rescue), copied(i.HiddenAt)
 	if i.Error != nil {
 		f := *i.Error
 		f.Allowed = slices.Clone(f.Allowed)

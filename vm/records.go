@@ -25,7 +25,8 @@ type Instance struct {
 	Size             Size              `json:"size"` // copied from the flavor when created
 	Volumes          []VolumeID        `json:"volumes"`
 	Ports            []PortID          `json:"ports"`
-	Footprint        []HostName        `json:"footprint"` // hosts that may hold anything of it
+	Footprint        []HostName        `json:"footprint"`           // hosts that may hold anything of it
+	HiddenAt         *time.Time        `json:"hidden_at,omitempty"` // when a delete that has to wait took it out of lists and gave its name back
 	Metadata         map[string]string `json:"metadata"`
 	Availability     Availability      `json:"availability"`
 	OnHostBoot       OnHostBoot        `json:"on_host_boot,omitempty"`
@@ -183,6 +184,7 @@ const (
 	HostEnabled  HostAdmin = "enabled"
 	HostDisabled HostAdmin = "disabled" // runs what it has, gets nothing new
 	HostDraining HostAdmin = "draining"
+	HostRemoved  HostAdmin = "removed" // for good: its record goes when nothing names it any more
 )
 
 // Host is the record of one compute host. Key: hosts/<name>. That it is alive is another fact: alive/compute/<name>.
@@ -229,6 +231,7 @@ type Task struct {
 	Schema     int             `json:"schema"`
 	ID         TaskID          `json:"id"`
 	Kind       Verb            `json:"kind"`
+	Mode       string          `json:"mode,omitempty"` // the way of it that the table of actions chose
 	Status     TaskStatus      `json:"status"`
 	Project    ProjectName     `json:"project"`
 	Instance   InstanceID      `json:"instance,omitempty"`
@@ -293,6 +296,7 @@ type Step struct {
 	Reason    Reason     `json:"reason,omitempty"` // of Error
 	Try       int        `json:"try,omitempty"`    // of do, from 1
 	StartedAt time.Time  `json:"started_at"`
+	RetryAt   time.Time  `json:"retry_at,omitzero"` // of the try that follows one that failed
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 }
 

@@ -76,6 +76,11 @@ const (
 	PowerSuspended PowerState = "suspended" // memory saved to disk
 )
 
+// PowerStates lists every PowerState.
+func PowerStates() []PowerState {
+	return []PowerState{PowerNoState, PowerRunning, PowerPaused, PowerShutdown, PowerCrashed, PowerSuspended}
+}
+
 // TaskStatus is the status of a task.
 type TaskStatus string
 

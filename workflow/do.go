@@ -91,14 +91,15 @@ func (r *run[C]) again(ctx context.Context, step *Step[C], cause error, interrup
 	if try >= max(1, step.Tries) {
 		return cause
 	}
-	err := r.record(ctx, r.log.blame(cause.Error(), r.reason(cause), try+1))
+	in := spread(orElse(step.Backoff, defaultBackoff), try, orElse(step.MaxBackoff, maxBackoff))
+	next := r.log.blame(cause.Error(), r.reason(cause), try+1).retry(time.Now().Add(in))
+	err := r.record(ctx, next)
 	if err != nil && (!step.Pure || !errors.Is(err, ErrStale)) {
 		return stopError{err}
 	}
 	if err != nil { // a pure step's outcome will be recorded against what is true then; the count is kept until it is
-		r.log = r.log.blame(cause.Error(), r.reason(cause), try+1)
+		r.log = next
 	}
-	in := spread(orElse(step.Backoff, defaultBackoff), try, orElse(step.MaxBackoff, maxBackoff))
 	r.Observer.StepWaits(step.Name, Wait{Op: OpDo, Tries: try, Err: cause, RetryIn: in})
 	return r.wait(ctx, in, interrupt)
 }

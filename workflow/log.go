@@ -22,9 +22,10 @@ const (
 type Entry struct {
 	Step      string
 	Status    Status
-	Error     string // of a failed entry: why; of a doing one: why the try before this one failed
-	Reason    string // the caller's own word for Error, from Engine.Reason
-	Try       int    // of Do, from 1
+	Error     string    // of a failed entry: why; of a doing one: why the try before this one failed
+	Reason    string    // the caller's own word for Error, from Engine.Reason
+	Try       int       // of Do, from 1
+	RetryAt   time.Time // of a doing entry: when Try begins, after one that failed; zero once it has ended
 	StartedAt time.Time
 	EndedAt   time.Time // zero while open
 }
@@ -64,7 +65,14 @@ func (l Log) begin(s Status, step string, now time.Time) Log {
 func (l Log) end(s Status, now time.Time) Log {
 	l = slices.Clone(l)
 	e := &l[len(l)-1]
-	e.Status, e.Error, e.Reason, e.EndedAt = s, "", "", now
+	e.Status, e.Error, e.Reason, e.RetryAt, e.EndedAt = s, "", "", time.Time{}, now
+	return l
+}
+
+// retry writes into the open entry when it is tried again.
+func (l Log) retry(at time.Time) Log {
+	l = slices.Clone(l)
+	l[len(l)-1].RetryAt = at
 	return l
 }
 

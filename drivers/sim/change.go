@@ -11,6 +11,7 @@ import (
 func Changes() []string {
 	return []string{
 		"intend", "prepare", "start", "stop", "reboot", "pause", "unpause", "kill", "poweroff", "destroy", "guest", "console",
+		"suspend", "resume", "rescue", "unrescue", "rebuild", "password", "snapshot", "export",
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 // successor repeat the call (I1, I4). The world must never see the machine twice, nor see it execute after its end.
 func TestACrashAtAnyPointIsMadeGoodByTheSuccessor(t *testing.T) {
 	s := spec(nil)
+	rescue := drivers.Image{ID: "rescue", Name: "rescue", URL: "builtin:rescue"}
 	life := []struct {
 		call func(ctx context.Context, d *sim.Driver) error
 		want vm.PowerState
@@ -31,6 +32,19 @@ func TestACrashAtAnyPointIsMadeGoodByTheSuccessor(t *testing.T) {
 		{func(ctx context.Context, d *sim.Driver) error { return d.Interrupt(ctx, s.ID, true) }, vm.PowerCrashed},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Start(ctx, s.ID, quiet) }, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Stop(ctx, s.ID, 0, quiet) }, vm.PowerShutdown},
+		{func(ctx context.Context, d *sim.Driver) error { return d.Start(ctx, s.ID, quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error { return d.Suspend(ctx, s.ID, quiet) }, vm.PowerSuspended},
+		{func(ctx context.Context, d *sim.Driver) error { return d.Resume(ctx, s.ID, quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error { return d.SetPassword(ctx, s.ID, "root", "x", quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error { return d.Rescue(ctx, s.ID, rescue, quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error { return d.Unrescue(ctx, s.ID, quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error { return d.Snapshot(ctx, s.ID, "snap", quiet) }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error {
+			_, err := d.Export(ctx, s.ID, "snap", quiet)
+			return err
+		}, vm.PowerRunning},
+		{func(_ context.Context, d *sim.Driver) error { return d.DropImage(t.Context(), "snap") }, vm.PowerRunning},
+		{func(ctx context.Context, d *sim.Driver) error { return d.Rebuild(ctx, s, quiet) }, vm.PowerShutdown},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Start(ctx, s.ID, quiet) }, vm.PowerRunning},
 		{func(ctx context.Context, d *sim.Driver) error { return d.Destroy(ctx, s.ID, quiet) }, vm.PowerNoState},
 	}

@@ -8,8 +8,12 @@
 //	Prepare   (nothing) -> half-made -> shutdown        steps image, disk, network, volume
 //	Start     shutdown, crashed, paused -> running      step spawn at first, later start
 //	Stop      running, paused -> shutdown               step stop; a guest obeys at once, a paused one is cut off
-//	Reboot    running, paused -> running                step reboot; hard also revives a crashed one
+//	Reboot    running, paused -> running                step reboot; hard also starts what has ended
 //	Pause     running -> paused                         step pause, and unpause back
+//	Suspend   running, paused -> suspended              step suspend, and resume back
+//	Rescue    anything made -> running                  steps image, disk, rescue; from another disk, until unrescue
+//	Rebuild   anything made -> shutdown                 steps image, disk, rebuild; another disk
+//	Snapshot  as it is                                  step snapshot, and upload for Export
 //	Destroy   anything readable -> (nothing)            step destroy
 //
 // Each step obeys Config and, before it, the machine's metadata:
@@ -17,7 +21,7 @@
 //	sim.latency.<step>=30s    takes so long, and reports progress at its start and each second
 //	sim.fail.<step>=2         fails the next two times; the count outlives the machine and, with Config.World, the host
 //	sim.hang.<step>=true      neither ends nor reports, until its context ends or Interrupt
-//	sim.no_agent=true         read by the agent: no guest agent is simulated
+//	sim.no_agent=true         the guest has no agent: SetPassword is refused
 //
 // A hang comes before the latency, a failure after it. A step that ended in error has changed nothing. The volume step
 // is there for its faults alone as long as a Spec names no volumes.

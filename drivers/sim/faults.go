@@ -18,6 +18,7 @@ import (
 func Steps() []string {
 	return []string{
 		"image", "disk", "network", "volume", "spawn", "start", "stop", "reboot", "pause", "unpause", "destroy",
+		"suspend", "resume", "rescue", "unrescue", "rebuild", "snapshot", "upload", "password",
 	}
 }
 
@@ -26,6 +27,7 @@ type faults struct {
 	latency map[string]time.Duration
 	fail    map[string]int
 	hang    map[string]bool
+	noAgent bool
 }
 
 // parseFaults reads the metadata under sim. and refuses, naming the key, what it does not understand: a fault with a
@@ -36,6 +38,9 @@ func parseFaults(metadata map[string]string) (faults, error) {
 		rest, ok := strings.CutPrefix(key, "sim.")
 		if !ok {
 			continue
+		}
+		if rest == "no_agent" {
+			f.noAgent = value == "true"
 		}
 		if err := f.set(rest, value); err != nil {
 			return faults{}, vm.Refuse(vm.ReasonInvalidArgument, "metadata %s=%s: %v", key, value, err)

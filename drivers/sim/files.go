@@ -21,7 +21,7 @@ const (
 )
 
 // powers are the power states that a file may hold.
-var powers = []vm.PowerState{vm.PowerNoState, vm.PowerRunning, vm.PowerPaused, vm.PowerShutdown, vm.PowerCrashed}
+var powers = []vm.PowerState{vm.PowerNoState, vm.PowerRunning, vm.PowerPaused, vm.PowerShutdown, vm.PowerCrashed, vm.PowerSuspended}
 
 func (d *Driver) file(id vm.InstanceID) string {
 	return filepath.Join(d.machineDir(), string(id)+fileSuffix)

@@ -19,6 +19,17 @@ func (d *Driver) GuestCrash(id vm.InstanceID) error {
 	return d.guest(id, vm.PowerCrashed, "guest-panicked")
 }
 
+// GuestReport has receivers of Events hear what the machine does now, as a hypervisor tells what somebody changed in it.
+func (d *Driver) GuestReport(id vm.InstanceID) error {
+	m := d.find(id)
+	if m == nil {
+		return fmt.Errorf("cannot report the guest of %s: %w", id, drivers.ErrNoMachine)
+	}
+	seen := m.seen()
+	d.events.send(drivers.Event{ID: id, PowerState: seen.PowerState, Detail: seen.Detail, At: time.Now()})
+	return nil
+}
+
 // guest ends a machine by itself; only one that executes can.
 func (d *Driver) guest(id vm.InstanceID, to vm.PowerState, detail string) error {
 	m := d.find(id)

@@ -11,14 +11,19 @@ import (
 
 // record is a machine as its file holds it. A stored record is never changed; a change stores another.
 type record struct {
-	Schema  int           `json:"schema"`
-	Spec    drivers.Spec  `json:"spec"`
-	Made    bool          `json:"made"`    // Prepare has come to its end
-	Spawned bool          `json:"spawned"` // has been started since
-	Power   vm.PowerState `json:"power_state"`
-	Detail  string        `json:"detail,omitempty"`
-	Since   time.Time     `json:"since"`             // when Power was entered
-	Console []byte        `json:"console,omitempty"` // the last that the guest wrote, at most consoleLimit
+	Schema   int           `json:"schema"`
+	Spec     drivers.Spec  `json:"spec"`
+	Made     bool          `json:"made"`    // Prepare has come to its end
+	Spawned  bool          `json:"spawned"` // has been started since
+	Power    vm.PowerState `json:"power_state"`
+	Detail   string        `json:"detail,omitempty"`
+	Since    time.Time     `json:"since"`              // when Power was entered
+	Rescue   vm.ImageID    `json:"rescue,omitempty"`   // of the disk that it starts from, when that is not its own
+	Disk     string        `json:"disk,omitempty"`     // what is on its own disk
+	Boots    int           `json:"boots,omitempty"`    // how often it was started from that
+	User     string        `json:"user,omitempty"`     // whose password was set last
+	Password string        `json:"password,omitempty"` // a digest
+	Console  []byte        `json:"console,omitempty"`  // the last that the guest wrote, at most consoleLimit
 
 	faults faults // of the Spec's metadata
 	said   []byte // what the guest writes in the change being made; no stored record has any
@@ -41,6 +46,11 @@ func (r *record) enter(p vm.PowerState, detail string) {
 func (r *record) boot() {
 	r.enter(vm.PowerRunning, "")
 	r.Spawned = true
+	if r.Rescue != "" {
+		r.write([]byte(banner(r.Spec.Name + ", rescued from " + string(r.Rescue))))
+		return
+	}
+	r.Boots++
 	r.write([]byte(banner(r.Spec.Name)))
 }
 
@@ -114,7 +124,7 @@ func (m *machine) seen() drivers.Machine {
 	if r == nil {
 		return drivers.Machine{ID: m.id, PowerState: vm.PowerNoState}
 	}
-	seen := drivers.Machine{ID: m.id, Exists: true, PowerState: r.Power, Detail: r.Detail}
+	seen := drivers.Machine{ID: m.id, Exists: true, PowerState: r.Power, Detail: r.Detail, Rescue: r.Rescue}
 	if r.Made {
 		seen.Disks = []string{"root"}
 	}

@@ -58,6 +58,12 @@ var (
 	_ drivers.Pauser      = (*Driver)(nil)
 	_ drivers.Consoler    = (*Driver)(nil)
 	_ drivers.Interrupter = (*Driver)(nil)
+	_ drivers.Suspender   = (*Driver)(nil)
+	_ drivers.Rescuer     = (*Driver)(nil)
+	_ drivers.Rebuilder   = (*Driver)(nil)
+	_ drivers.Snapshotter = (*Driver)(nil)
+	_ drivers.Passworder  = (*Driver)(nil)
+	_ drivers.Meter       = (*Driver)(nil)
 )
 
 var errClosed = errors.New("the driver is closed")
@@ -81,7 +87,7 @@ func New(cfg Config) (*Driver, error) {
 		cfg: cfg, events: newBroadcast(),
 		machines: map[vm.InstanceID]*machine{}, calls: map[vm.InstanceID]map[*call]struct{}{},
 	}
-	for _, dir := range []string{d.machineDir(), d.spentDir()} {
+	for _, dir := range []string{d.machineDir(), d.spentDir(), d.imageDir()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("cannot make the simulated host: %w", err)
 		}
@@ -114,7 +120,9 @@ func (d *Driver) spentDir() string {
 func (d *Driver) Info(context.Context) (drivers.Info, error) {
 	return drivers.Info{
 		Driver: "sim", Version: "1", Capacity: d.cfg.Capacity,
-		Powers: []string{"reboot", "pause", "console", "interrupt"},
+		Powers: []string{
+			"reboot", "pause", "console", "interrupt", "suspend", "rescue", "rebuild", "snapshot", "password", "usage",
+		},
 	}, nil
 }
 

@@ -36,7 +36,7 @@ func (d *Driver) Prepare(ctx context.Context, spec drivers.Spec, report drivers.
 				return err
 			}
 			if step == "image" {
-				if err := usable(spec.Image); err != nil {
+				if err := d.usable(spec.Image); err != nil {
 					return err
 				}
 			}
@@ -45,7 +45,7 @@ func (d *Driver) Prepare(ctx context.Context, spec drivers.Spec, report drivers.
 			if !r.exists() {
 				return already, drivers.ErrNoMachine
 			}
-			r.Made = true
+			r.Made, r.Disk = true, d.content(spec.Image)
 			r.enter(vm.PowerShutdown, "")
 			return changes, nil
 		})
@@ -92,6 +92,8 @@ func (d *Driver) Start(ctx context.Context, id vm.InstanceID, report drivers.Rep
 				return already, drivers.ErrNoMachine
 			case r.executing():
 				return already, nil
+			case r.Power == vm.PowerSuspended:
+				return already, vm.Refuse(vm.ReasonStateForbids, "its memory is saved: resume it, or stop it to give that up")
 			case r.Power == vm.PowerPaused:
 				r.enter(vm.PowerRunning, "")
 			default:
@@ -110,19 +112,23 @@ func (d *Driver) Stop(ctx context.Context, id vm.InstanceID, _ time.Duration, re
 			if !r.exists() {
 				return already, drivers.ErrNoMachine
 			}
+			if r.Power == vm.PowerSuspended {
+				r.enter(vm.PowerShutdown, "")
+				return changes, nil
+			}
 			return cut(vm.PowerShutdown, "")(r)
 		})
 	})
 }
 
-// Reboot restarts the guest. What has shut down is started, not rebooted.
+// Reboot restarts the guest. A hard one also starts what has ended and was started once.
 func (d *Driver) Reboot(ctx context.Context, id vm.InstanceID, grace time.Duration, report drivers.Report) error {
 	return d.run(ctx, "reboot", id, report, func(ctx context.Context, c *call) error {
 		return c.do(ctx, "reboot", named("reboot"), func(r *record) (verdict, error) {
 			switch {
 			case !r.Made:
 				return already, drivers.ErrNoMachine
-			case r.on(), r.Power == vm.PowerCrashed && grace == 0:
+			case r.on(), grace == 0 && r.Spawned && (r.Power == vm.PowerCrashed || r.Power == vm.PowerShutdown):
 				r.boot()
 				return changes, nil
 			}

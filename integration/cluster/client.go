@@ -13,12 +13,15 @@ import (
 	"leasehold/vm"
 )
 
+// Password is what an order to set one asks for.
+const Password = "swordfish"
+
 // Order is a request for a verb on an instance, as a client would send it: with an idempotency key, to one conductor after
 // another until one answers.
 type Order struct {
 	Verb     vm.Verb
 	Instance string            // empty for create
-	Name     string            // of a create
+	Name     string            // of a create, or of a snapshot's image
 	Metadata map[string]string // of a create
 	First    string            // the conductor that is asked first; any when empty
 	Key      string            // idempotency key, a fresh one when empty
@@ -94,6 +97,20 @@ func (o Order) ask(ctx context.Context, client conductorv1.ConductorClient) (*co
 		return client.PauseInstance(ctx, verb)
 	case vm.Unpause:
 		return client.UnpauseInstance(ctx, verb)
+	case vm.Suspend:
+		return client.SuspendInstance(ctx, verb)
+	case vm.Resume:
+		return client.ResumeInstance(ctx, verb)
+	case vm.Rescue:
+		return client.RescueInstance(ctx, &conductorv1.ImageVerbRequest{Id: o.Instance, RequestId: key})
+	case vm.Unrescue:
+		return client.UnrescueInstance(ctx, verb)
+	case vm.Rebuild:
+		return client.RebuildInstance(ctx, &conductorv1.ImageVerbRequest{Id: o.Instance, RequestId: key})
+	case vm.Snapshot:
+		return client.SnapshotInstance(ctx, &conductorv1.SnapshotRequest{Id: o.Instance, RequestId: key, Name: o.Name})
+	case vm.SetPassword:
+		return client.SetPasswordInstance(ctx, &conductorv1.SetPasswordRequest{Id: o.Instance, RequestId: key, Password: Password})
 	default:
 		return nil, vm.Refuse(vm.ReasonUnsupported, "cannot send %s: the harness does not know it", o.Verb)
 	}
@@ -109,6 +126,10 @@ func (c *Cluster) Make(name string, state vm.State) string {
 		c.Run(Order{Verb: vm.Stop, Instance: string(id), Force: true})
 	case vm.Paused:
 		c.Run(Order{Verb: vm.Pause, Instance: string(id)})
+	case vm.Suspended:
+		c.Run(Order{Verb: vm.Suspend, Instance: string(id)})
+	case vm.Rescued:
+		c.Run(Order{Verb: vm.Rescue, Instance: string(id)})
 	default:
 		c.t.Fatalf("no way to make an instance %s", state)
 	}

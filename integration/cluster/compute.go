@@ -28,6 +28,7 @@ type Compute struct {
 	c        *Cluster
 	dir      string
 	copies   int
+	boot     string          // id of the boot that it plays; empty for the kernel's
 	ctx      context.Context //nolint:containedctx // the life of the process it plays
 	cancel   context.CancelFunc
 	done     chan struct{}
@@ -41,13 +42,13 @@ type Compute struct {
 // StartCompute starts a host with an empty directory.
 func (c *Cluster) StartCompute(name string) *Compute {
 	c.t.Helper()
-	return c.startCompute(name, filepath.Join(c.dir, name), 0)
+	return c.startCompute(name, filepath.Join(c.dir, name), 0, "")
 }
 
-func (c *Cluster) startCompute(name, dir string, copies int) *Compute {
+func (c *Cluster) startCompute(name, dir string, copies int, boot string) *Compute {
 	c.t.Helper()
 	x := &Compute{
-		Name: name, c: c, dir: dir, copies: copies, done: make(chan struct{}), isDead: make(chan struct{}), listener: listen(c.t, anyAddress),
+		Name: name, c: c, dir: dir, copies: copies, boot: boot, done: make(chan struct{}), isDead: make(chan struct{}), listener: listen(c.t, anyAddress),
 	}
 	require.NoError(c.t, os.MkdirAll(filepath.Join(dir, "machines"), 0o755))
 	point := func(p string) { c.reached(name, p, x.Kill) }
@@ -58,7 +59,7 @@ func (c *Cluster) startCompute(name, dir string, copies int) *Compute {
 	x.Driver = driver
 	a, err := agent.New(c.t.Context(), agent.Config{
 		Host: vm.HostName(name), DataDir: filepath.Join(dir, "agent"), Driver: driver, Log: c.log.Named(name),
-		Listener: x.listener, Conductors: c.addresses(), Point: point,
+		Listener: x.listener, Conductors: c.addresses(), Point: point, BootID: boot,
 	})
 	require.NoError(c.t, err)
 	x.agent = a
@@ -129,7 +130,18 @@ func (x *Compute) image() string {
 func (x *Compute) Restart() *Compute {
 	x.c.t.Helper()
 	require.True(x.c.t, x.dead(), "host %s lives", x.Name)
-	return x.c.startCompute(x.Name, x.image(), x.copies+1)
+	return x.c.startCompute(x.Name, x.image(), x.copies+1, x.boot)
+}
+
+// PowerLoss ends the host with everything on it and starts it again, as another boot.
+func (x *Compute) PowerLoss(boot string) *Compute {
+	x.c.t.Helper()
+	require.NoError(x.c.t, x.Driver.PowerLoss())
+	x.Kill()
+	x.c.mu.Lock()
+	x.replaced = true
+	x.c.mu.Unlock()
+	return x.c.startCompute(x.Name, x.image(), x.copies+1, boot)
 }
 
 func (x *Compute) dead() bool {

@@ -21,7 +21,8 @@ func (a *app) host() *cobra.Command {
 		use: "disable HOST", short: "Place nothing new on a host; what runs there goes on",
 		example: "  vmctl host disable h1", names: a.hostNames,
 	}
-	cmd := group("host", "See the hosts, enable and disable them", "  vmctl host list",
+	cmd := group("host", "See the hosts, enable, disable and remove them", "  vmctl host list",
+		a.hostConfirmFenced(), a.hostDelete(),
 		asks(a, list, func(ctx context.Context, c *client.Client, _ []string) (*conductorv1.ListHostsResponse, error) {
 			return pages(func(token string) (*conductorv1.ListHostsResponse, error) {
 				return c.ListHosts(ctx, &conductorv1.ListRequest{PageToken: token})
@@ -38,6 +39,47 @@ func (a *app) host() *cobra.Command {
 		}, output.Printer.Host))
 	cmd.Aliases = []string{"hosts"}
 	return cmd
+}
+
+func (a *app) hostConfirmFenced() *cobra.Command {
+	req := &conductorv1.ConfirmFencedRequest{}
+	cmd := &cobra.Command{
+		Use:   "confirm-fenced HOST",
+		Short: "Sign that a host that is down is off and executes nothing",
+		Long: "confirm-fenced is your word for what no machine can prove: that the host has no power, or was wiped. What is signed\n" +
+			"wrongly may run a machine twice. It is kept with the reason, until the host comes back.",
+		Example:           `  vmctl host confirm-fenced h2 --reason "unplugged, ticket 4711"`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: first(a.hostNames),
+		RunE: answer(a, func(ctx context.Context, c *client.Client, args []string) (*conductorv1.Host, error) {
+			req.Id = args[0]
+			return c.ConfirmFencedHost(ctx, req)
+		}, output.Printer.Host),
+	}
+	cmd.Flags().StringVar(&req.Reason, "reason", "", "how that is known")
+	require(cmd, "reason")
+	return cmd
+}
+
+func (a *app) hostDelete() *cobra.Command {
+	return &cobra.Command{
+		Use:   "delete HOST",
+		Short: "Remove a host that never comes back, and what it owes with it",
+		Long: "delete removes a host that is down. While instances are on it, it must be confirmed fenced before; they are then in\n" +
+			"error, and deletes that wait for the host succeed.",
+		Example: `  vmctl host delete h2
+  vmctl host delete h2 -o json`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: first(a.hostNames),
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			_, err = c.DeleteHost(ctx, &conductorv1.DeleteRequest{Id: args[0]})
+			return err
+		}),
+	}
 }
 
 func (a *app) lock() *cobra.Command {

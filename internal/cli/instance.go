@@ -18,6 +18,8 @@ func (a *app) instance() *cobra.Command {
   vmctl instance stop web-1 --wait`,
 		a.instanceCreate(), a.instanceList(), a.instanceShow(), a.instanceUpdate(), a.instanceRename(), a.instanceDelete(),
 		a.instanceStart(), a.instanceStop(), a.instanceReboot(), a.instancePause(), a.instanceUnpause(),
+		a.instanceSuspend(), a.instanceResume(), a.instanceRescue(), a.instanceUnrescue(), a.instanceRebuild(),
+		a.instanceSnapshot(), a.instanceSetPassword(), a.instanceUsage(),
 		a.instanceConsole(), a.instanceActions(), a.explain("vmctl instance explain"), a.instanceTasks())
 	cmd.Aliases = []string{"instances", "vm"}
 	return cmd
@@ -51,6 +53,7 @@ func (a *app) instanceCreate() *cobra.Command {
 	f.StringToStringVar(&req.Metadata, "metadata", nil, "key=value to keep with it; may be repeated")
 	f.StringVar(&req.Host, "host", "", "place it on this host and no other")
 	f.StringVar(&req.Availability, "availability", "", "none (the default) or restart: started elsewhere when its host is lost")
+	f.StringVar(&req.OnHostBoot, "on-host-boot", "", "restart (the default) or stopped: what becomes of it when its host was rebooted")
 	f.BoolVar(&req.DeleteProtection, "delete-protection", false, "refuse deletes until it is taken off")
 	require(cmd, "flavor", "image")
 	o.flags(cmd)
@@ -58,6 +61,7 @@ func (a *app) instanceCreate() *cobra.Command {
 	a.completeFlag(cmd, "image", a.imageNames)
 	a.completeFlag(cmd, "host", a.hostNames)
 	a.completeFlag(cmd, "availability", fixed("none", "restart"))
+	a.completeFlag(cmd, "on-host-boot", fixed("restart", "stopped"))
 	return cmd
 }
 
@@ -111,7 +115,7 @@ func (a *app) instanceUpdate() *cobra.Command {
 	var protect bool
 	cmd := &cobra.Command{
 		Use:   "update INSTANCE",
-		Short: "Change the name, metadata or delete protection of an instance",
+		Short: "Change the name, metadata, delete protection or on_host_boot of an instance",
 		Example: `  vmctl instance update web-1 --name web-2
   vmctl instance update web-1 --set tier=web --unset owner
   vmctl instance update web-1 --delete-protection=false`,
@@ -132,7 +136,7 @@ func (a *app) instanceUpdate() *cobra.Command {
 		if cmd.Flags().Changed("delete-protection") {
 			req.DeleteProtection = &protect
 		}
-		if req.Name == "" && len(req.Metadata) == 0 && req.DeleteProtection == nil {
+		if req.Name == "" && len(req.Metadata) == 0 && req.DeleteProtection == nil && req.OnHostBoot == "" {
 			return nil, usagef("cannot update %s: no change is given", args[0])
 		}
 		return c.UpdateInstance(ctx, req)
@@ -142,6 +146,7 @@ func (a *app) instanceUpdate() *cobra.Command {
 	f.StringToStringVar(&req.Metadata, "set", nil, "metadata to set, key=value; may be repeated")
 	f.StringSliceVar(&unset, "unset", nil, "keys of metadata to take away")
 	f.BoolVar(&protect, "delete-protection", false, "refuse deletes, or no longer")
+	f.StringVar(&req.OnHostBoot, "on-host-boot", "", "restart or stopped: what becomes of it when its host was rebooted")
 	f.Int64Var(&req.IfRevision, "if-revision", 0, "only when the record still has this revision")
 	return cmd
 }
@@ -159,6 +164,19 @@ func (a *app) instanceRename() *cobra.Command {
 			}
 			return c.UpdateInstance(ctx, &conductorv1.UpdateInstanceRequest{Id: args[0], Name: args[1]})
 		}, output.Printer.Instance),
+	}
+}
+
+func (a *app) instanceUsage() *cobra.Command {
+	return &cobra.Command{
+		Use:               "usage INSTANCE",
+		Short:             "Tell how long each vCPU has run and waited",
+		Example:           "  vmctl instance usage web-1",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: first(a.instanceNames),
+		RunE: answer(a, func(ctx context.Context, c *client.Client, args []string) (*conductorv1.Usage, error) {
+			return c.GetUsage(ctx, &conductorv1.GetRequest{Id: args[0]})
+		}, output.Printer.Usage),
 	}
 }
 

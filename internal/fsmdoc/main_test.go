@@ -18,7 +18,7 @@ import (
 func TestCheckFailsUntilThePagesAreWhatTheTablesSay(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "docs", "fsm")
 	require.EqualError(t, run(dir, true),
-		"not current, run make generate: actions.dot, actions.md, actions.svg, recovery.md, tasks.dot, tasks.md")
+		"not current, run make generate: actions.dot, actions.md, actions.svg, power.md, recovery.md, tasks.dot, tasks.md")
 	require.NoDirExists(t, dir, "check writes nothing")
 
 	require.NoError(t, run(dir, false))

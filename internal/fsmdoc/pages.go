@@ -15,6 +15,7 @@ func pages() map[string]string {
 		"actions.dot": fsm.Dot(),
 		"actions.md":  actions(),
 		"actions.svg": svg(),
+		"power.md":    power(),
 		"recovery.md": recovery(),
 		"tasks.dot":   fsm.TasksDot(),
 		"tasks.md":    tasks(),
@@ -96,6 +97,28 @@ func recovery() string {
 		rows = append(rows, []string{word(r.TaskState), r.Agent})
 	}
 	table(&b, []string{"task_state", "agent"}, rows)
+	return b.String()
+}
+
+func power() string {
+	var b strings.Builder
+	b.WriteString(header + "# What an observation leads to\n\n")
+	b.WriteString("Of an idle instance; while a task has it, the task decides. *keep*: only the observation is recorded. *follow*: the\n" +
+		"machine is right, the record enters the state. *correct*: the record is right, a task does the verb.\n\n")
+	rows := [][]string{}
+	for _, r := range fsm.PowerRules() {
+		leads := word(r.To)
+		switch {
+		case r.Does == fsm.Correct:
+			leads = word(r.Verb)
+		case len(r.Allowed) > 0:
+			leads += " {" + words(r.Allowed) + "}"
+		}
+		rows = append(rows, []string{words(r.In), words(r.Seen), string(r.Does), leads, r.Why})
+	}
+	table(&b, []string{"vm_state", "power_state", "does", "leads to", "why"}, rows)
+	b.WriteString("\nAfter a reboot of the host `on_host_boot` of the instance decides about what does not execute: `restart`, the default,\n" +
+		"reboots what ran; anything else is then `stopped`. Of what its host has nothing any more, only an error is left.\n")
 	return b.String()
 }
 

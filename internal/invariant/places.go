@@ -101,6 +101,9 @@ func cancels(s *store) {
 func names(s *store) {
 	has := map[string]string{}
 	for id, in := range s.instances {
+		if in.HiddenAt != nil {
+			continue // its delete has given the name back
+		}
 		has[nameOf(vm.KindInstance, in.Project, in.Name)] = string(id)
 	}
 	for id, img := range s.images {

@@ -35,7 +35,7 @@ func reservations(s *store) {
 		case task.Instance != id:
 			s.say("P1", "instance %s is reserved for task %s, which works on %q", id, in.Task, task.Instance)
 		}
-		if in.State == vm.Deleted {
+		if in.State == vm.Deleted && (in.Task == "" || in.HiddenAt == nil) {
 			s.say("P6", "instance %s is deleted and still has a live record", id)
 		}
 	}

@@ -47,7 +47,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "fence-before-observe", file: "conductor/act.go",
-		with: "seen, err := agent.Observe(ctx, &computev1.ObserveRequest{InstanceId: req.GetInstanceId()})",
+		with: "seen, err = agent.Observe(ctx, &computev1.ObserveRequest{InstanceId: req.GetInstanceId()})",
 		pkg:  "./integration", test: "TestALateCommandOfAReplacedConductorIsRefused",
 		why: "no command of the conductor before lands after what was read",
 	},

@@ -1,7 +1,9 @@
 package output
 
 import (
+	"strconv"
 	"strings"
+	"time"
 
 	conductorv1 "leasehold/api/conductor/v1"
 )
@@ -18,6 +20,10 @@ var instanceColumns = []column[*instance]{
 	{"flavor", wide, func(_ view, i *instance) string { return i.GetFlavor() }},
 	{"size", wide, func(_ view, i *instance) string { return size(i.GetSize()) }},
 	{"image", wide, func(_ view, i *instance) string { return i.GetImage() }},
+	{"on host boot", details, func(_ view, i *instance) string { return i.GetOnHostBoot() }},
+	{"host down since", details, func(v view, i *instance) string { return v.age(i.GetHostDownSince()) }},
+	{"rescued with", details, func(_ view, i *instance) string { return i.GetRescue().GetImage() }},
+	{"remains on", details, func(_ view, i *instance) string { return words(i.GetRemains()) }},
 	{"availability", wide, func(_ view, i *instance) string { return i.GetAvailability() }},
 	{"task", wide, func(v view, i *instance) string { return v.id(i.GetTask()) }},
 	{"age", listOnly, func(v view, i *instance) string { return v.age(i.GetCreatedAt()) }},
@@ -102,6 +108,26 @@ var actionColumns = []column[*conductorv1.Action]{
 // Actions prints what is legal now, and why the rest is not.
 func (p Printer) Actions(r *conductorv1.ListActionsResponse) error {
 	return list(p, r, r.GetActions(), actionColumns)
+}
+
+// Usage prints what each vCPU has run and waited.
+func (p Printer) Usage(u *conductorv1.Usage) error {
+	rows := make([]vcpu, len(u.GetVcpus()))
+	for i, v := range u.GetVcpus() {
+		rows[i] = vcpu{i, v}
+	}
+	return list(p, u, rows, usageColumns)
+}
+
+type vcpu struct {
+	n int
+	*conductorv1.VCPU
+}
+
+var usageColumns = []column[vcpu]{
+	{"vcpu", always, func(_ view, u vcpu) string { return strconv.Itoa(u.n) }},
+	{"run", always, func(_ view, u vcpu) string { return u.GetRun().AsDuration().Round(time.Millisecond).String() }},
+	{"wait", always, func(_ view, u vcpu) string { return u.GetWait().AsDuration().Round(time.Millisecond).String() }},
 }
 
 // Explanation prints the facts as sentences; wide adds the numbers behind them.
