@@ -24,7 +24,7 @@ import (
 // Config is all an agent needs. Host, DataDir, Driver, Listener and Conductors are required.
 type Config struct {
 	Host     vm.HostName
-	DataDir  string // fences, tombstones and journal; made when missing. Whoever loses it loses the host's epoch
+	DataDir  string // fences, tombstones, journal and key; made when missing. Whoever loses it loses the host's epoch
 	Driver   drivers.Driver
 	Log      hclog.Logger // none when nil
 	Listener net.Listener // closed by Run
@@ -38,11 +38,11 @@ type Config struct {
 	// zero. FenceLimit is when Fence gives up and says so, if its caller does not before; 15 s when zero.
 	FenceGrace time.Duration
 	FenceLimit time.Duration
+	// Resync is how often, about, every machine is looked at and told again, for the sake of events that were lost; a minute
+	// when zero.
+	Resync time.Duration
 	// JournalLimit is the size in bytes at which the journal is first replaced by a snapshot; 1 MiB when zero.
 	JournalLimit int64
-	// Resync is how often every machine is looked at, and told, without anything having happened; a minute when zero. It
-	// makes good what an event that was lost has not told.
-	Resync time.Duration
 	// BootID is the kernel's, unless a test plays another boot.
 	BootID string
 	// Point is called at each crash point of the package comment, by the goroutine that comes there. Nil: not called.
@@ -66,7 +66,7 @@ type Agent struct {
 	resync     time.Duration
 
 	lock     *dirLock
-	key      sealed.Key // what secrets for this host are sealed to
+	key      *sealed.Key
 	book     *book
 	process  int64 // how many agents have opened this data directory
 	machines mutexes
@@ -124,11 +124,11 @@ func (a *Agent) complete(ctx context.Context) error {
 	if a.fenceGrace == 0 {
 		a.fenceGrace = time.Second
 	}
-	if a.resync == 0 {
-		a.resync = time.Minute
-	}
 	if a.fenceLimit == 0 {
 		a.fenceLimit = 15 * time.Second
+	}
+	if a.resync == 0 {
+		a.resync = time.Minute
 	}
 	var err error
 	if a.boot == "" {
@@ -147,11 +147,11 @@ func (a *Agent) open(cfg Config) error {
 	if a.lock, err = lockDir(cfg.DataDir); err != nil {
 		return err
 	}
-	if a.book, err = openBook(cfg, a.point, a.log); err != nil {
+	if a.key, err = openKey(cfg.DataDir, a.log); err != nil {
 		return errors.Join(err, a.lock.release())
 	}
-	if a.key, err = openKey(cfg.DataDir); err != nil {
-		return errors.Join(err, a.book.close(), a.lock.release())
+	if a.book, err = openBook(cfg, a.point, a.log); err != nil {
+		return errors.Join(err, a.lock.release())
 	}
 	a.process = a.book.memory.Process
 	return nil

@@ -100,6 +100,67 @@ func clearing(r *computev1.RunRequest) {
 	r.Action = &computev1.RunRequest_Destroy{Destroy: &computev1.DestroyMachine{}}
 }
 
+func suspending(r *computev1.RunRequest) {
+	r.Step = "suspend"
+	r.Action = &computev1.RunRequest_Suspend{Suspend: &computev1.SuspendMachine{}}
+}
+
+func resuming(r *computev1.RunRequest) {
+	r.Step = "resume"
+	r.Action = &computev1.RunRequest_Resume{Resume: &computev1.ResumeMachine{}}
+}
+
+// rescuer is the image of rescue disks.
+const rescuer = "0192f0a0-0000-7000-8000-00000000dddd"
+
+func rescuing(r *computev1.RunRequest) {
+	r.Step = "rescue"
+	r.Action = &computev1.RunRequest_Rescue{Rescue: &computev1.RescueMachine{
+		Image: &computev1.ImageSource{Id: rescuer, Name: "rescue", Url: "builtin:default", Format: "raw"},
+	}}
+}
+
+func unrescuing(r *computev1.RunRequest) {
+	r.Step = "unrescue"
+	r.Action = &computev1.RunRequest_Unrescue{Unrescue: &computev1.UnrescueMachine{}}
+}
+
+func rebuilding(r *computev1.RunRequest) {
+	creating()(r)
+	r.Step = "rebuild"
+	r.Action = &computev1.RunRequest_Rebuild{Rebuild: &computev1.RebuildMachine{Spec: r.GetCreate().GetSpec()}}
+}
+
+// image is the one that most tests of images are about.
+const image = "0192f0a0-0000-7000-8000-00000000cccc"
+
+func copying(r *computev1.RunRequest) {
+	r.Step = "copy"
+	r.Action = &computev1.RunRequest_Snapshot{Snapshot: &computev1.SnapshotMachine{ImageId: image}}
+}
+
+func exporting(r *computev1.RunRequest) {
+	r.Step = "upload"
+	r.Action = &computev1.RunRequest_Export{Export: &computev1.ExportSnapshot{ImageId: image}}
+}
+
+func dropping(r *computev1.RunRequest) {
+	r.Step = "drop"
+	r.Action = &computev1.RunRequest_Drop{Drop: &computev1.DropSnapshot{ImageId: image}}
+}
+
+// withImages has a destroy drop images too.
+func withImages(ids ...string) func(*computev1.RunRequest) {
+	return func(r *computev1.RunRequest) { r.GetDestroy().Images = ids }
+}
+
+func settingPassword(sealed []byte) func(*computev1.RunRequest) {
+	return func(r *computev1.RunRequest) {
+		r.Step = "password"
+		r.Action = &computev1.RunRequest_SetPassword{SetPassword: &computev1.SetGuestPassword{User: "root", Sealed: sealed}}
+	}
+}
+
 // raising makes a FenceRequest for the machine.
 func raising(revision int64, change ...func(*computev1.FenceRequest)) *computev1.FenceRequest {
 	req := &computev1.FenceRequest{

@@ -38,6 +38,7 @@ type conductor struct {
 	known    int64 // the one that the host was told
 	failing  error // what every call answers
 	verdicts []*conductorv1.MachineVerdict
+	orphans  []string // images without a record
 	register []*conductorv1.RegisterRequest
 }
 
@@ -101,6 +102,7 @@ func (c *conductor) Register(_ context.Context, req *conductorv1.RegisterRequest
 	c.lease, c.active, c.known = int64(100+len(c.register)), false, c.store
 	resp := &conductorv1.RegisterResponse{
 		Epoch: c.epoch, Lease: c.lease, Ttl: durationpb.New(c.ttl), Generation: c.store, Verdicts: slices.Clone(c.verdicts),
+		DropImages: slices.Clone(c.orphans),
 	}
 	for _, m := range req.GetMachines() {
 		if m.GetTombstone() {

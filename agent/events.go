@@ -93,18 +93,38 @@ func (s *subscription) take() []*computev1.Observation {
 	return all
 }
 
+// told is the machines that any subscriber has been told of and knows to be there.
+func (h *hub) told() map[vm.InstanceID]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[vm.InstanceID]bool{}
+	for s := range h.subs {
+		s.mu.Lock()
+		for id := range s.sent {
+			all[id] = true
+		}
+		s.mu.Unlock()
+	}
+	return all
+}
+
+func (h *hub) deserted() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.subs) == 0
+}
+
 // watch turns what the driver says into observations until ctx ends. An event is a hint: the machine is asked itself, so
-// the order and number of events do not matter. After each registration every machine is told again: what was seen before
-// it carries another epoch, or none, and may have been ignored as older.
+// the order and number of events do not matter, and one of a hypervisor that does not answer any more comes out as the look
+// that got no answer. After each registration every machine is told again: what was seen before it carries another epoch, or
+// none, and may have been ignored as older. Now and then they are told again anyway, and a loss that nobody noticed is made
+// good, here or behind the stream.
 func (a *Agent) watch(ctx context.Context) {
 	events := a.driver.Events(ctx)
-	again := time.NewTimer(jitter(a.resync))
+	again := time.NewTimer(jitter(a.resync)) // hosts that were started together do not look together
 	defer again.Stop()
 	for {
 		select {
-		case <-again.C:
-			again.Reset(jitter(a.resync))
-			a.publishAll(ctx, "it is time")
 		case e, ok := <-events:
 			if !ok {
 				return
@@ -117,6 +137,11 @@ func (a *Agent) watch(ctx context.Context) {
 			}
 		case <-a.retold:
 			a.publishAll(ctx, "the host registered")
+		case <-again.C:
+			if !a.hub.deserted() { // who comes later is told everything then
+				a.publishAll(ctx, "events may have been lost")
+			}
+			again.Reset(jitter(a.resync))
 		}
 	}
 }
@@ -129,13 +154,20 @@ func (a *Agent) retell() {
 	}
 }
 
+// publishAll costs one list of the host. What was told of and is not in it is looked at by itself: that a machine is gone
+// makes no event.
 func (a *Agent) publishAll(ctx context.Context, why string) {
+	missing := a.hub.told()
 	all, err := a.observeAll(ctx)
 	if err != nil {
 		a.log.Warn("cannot publish every machine", "why", why, "error", err)
 		return
 	}
 	for _, obs := range all {
+		delete(missing, vm.InstanceID(obs.GetInstanceId()))
 		a.hub.publish(obs)
+	}
+	for id := range missing {
+		a.hub.publish(a.mustObserve(ctx, id))
 	}
 }

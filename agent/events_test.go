@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 	"time"
@@ -143,6 +144,89 @@ func TestAStreamForgetsMachinesThatAreGone(t *testing.T) {
 	h.hyp.lost <- drivers.Event{ID: machine}
 	awaitSeen(t, "its end", seen, func(o *computev1.Observation) bool { return !o.GetExists() })
 	require.Zero(t, h.agent.Remembered())
+}
+
+// resynced has every machine told again all the time.
+func resynced(c *agent.Config) { c.Resync = 10 * time.Millisecond }
+
+func TestALostEventIsMadeGoodByTheNextLook(t *testing.T) {
+	h := newHost(t, resynced)
+	h.done(command(100, 1, creating()))
+	seen := h.events()
+	await(t, "the machine", seen)
+	h.hyp.set(func(y *hypervisor) { y.silent[machine] = "it hangs" }) // and no event says so
+	awaitSeen(t, "the hang", seen, func(o *computev1.Observation) bool { return o.GetPowerState() == "nostate" })
+	h.hyp.set(func(y *hypervisor) { delete(y.silent, machine) })
+	awaitSeen(t, "its end", seen, func(o *computev1.Observation) bool { return o.GetPowerState() == "running" })
+}
+
+// A machine that is gone is in no list and makes no event.
+func TestAMachineThatIsGoneIsToldOfAsGone(t *testing.T) {
+	h := newHost(t, resynced)
+	h.done(command(100, 1, creating()))
+	seen := h.events()
+	await(t, "the machine", seen)
+	h.done(command(100, 2, deleting))
+	obs := awaitSeen(t, "its end", seen, func(o *computev1.Observation) bool { return !o.GetExists() })
+	require.True(t, obs.GetTombstone())
+	require.Zero(t, h.agent.Remembered())
+}
+
+func TestTellingEverythingAgainCostsOneList(t *testing.T) {
+	h := newHost(t)
+	const second = "0192f0a0-0000-7000-8000-000000000002"
+	h.done(command(100, 1, creating()))
+	h.done(command(110, 1, byTask(other), creating(), on(second)))
+	require.NoError(t, h.stop())
+	resynced(&h.cfg)
+	h.start()
+	seen := h.events()
+	var last int64
+	told := map[int64]int{} // by sequence, which each look has one of
+	for range 20 {
+		obs := await(t, "a machine", seen)
+		told[obs.GetSequence()]++
+		last = max(last, obs.GetSequence())
+	}
+	delete(told, last) // may be half told
+	h.hyp.set(func(y *hypervisor) { require.GreaterOrEqual(t, y.lists, len(told)) })
+	for sequence, machines := range told {
+		require.LessOrEqual(t, machines, 2, sequence)
+	}
+	require.GreaterOrEqual(t, len(told), 9)
+}
+
+func TestAMachineThatDoesNotAnswerAnyMoreIsTold(t *testing.T) {
+	h := newHost(t)
+	h.done(command(100, 1, creating()))
+	seen := h.events()
+	await(t, "the machine", seen)
+	h.hyp.set(func(y *hypervisor) { y.silent[machine] = "no answer for 2s" })
+	h.hyp.lost <- drivers.Event{ID: machine, PowerState: vm.PowerNoState, Detail: "no answer for 2s"}
+	obs := awaitSeen(t, "the silence", seen, func(o *computev1.Observation) bool { return o.GetPowerState() == "nostate" })
+	require.Equal(t, "no answer for 2s", obs.GetDetail())
+	require.True(t, obs.GetExists())
+	require.False(t, obs.GetUnknown(), "it is known, and silent")
+	h.hyp.set(func(y *hypervisor) { delete(y.silent, machine) })
+	h.hyp.lost <- drivers.Event{ID: machine, PowerState: vm.PowerRunning}
+	awaitSeen(t, "its voice", seen, func(o *computev1.Observation) bool { return o.GetPowerState() == "running" })
+}
+
+func TestALookThatGetsNoAnswerSaysSoAndNothingElse(t *testing.T) {
+	h := newHost(t)
+	h.done(command(100, 1, creating()))
+	seen := h.events()
+	await(t, "the machine", seen)
+	h.hyp.set(func(y *hypervisor) { y.blind = errors.New("the monitor is gone") })
+	h.hyp.lost <- drivers.Event{ID: machine, PowerState: vm.PowerNoState}
+	told := awaitSeen(t, "the silence", seen, func(o *computev1.Observation) bool { return o.GetPowerState() == "nostate" })
+	for _, obs := range []*computev1.Observation{told, h.observe(machine)} {
+		require.Equal(t, "nostate", obs.GetPowerState())
+		require.Contains(t, obs.GetDetail(), "the monitor is gone")
+		require.True(t, obs.GetExists(), "it is never said to be gone")
+	}
+	_, err := h.fence(raising(200))
+	requireReason(t, vm.ReasonStoreUnavailable, err) // whoever goes by the truth has to have it
 }
 
 func TestSequencesOfObservationsGrowOverRestarts(t *testing.T) {

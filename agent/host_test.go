@@ -34,6 +34,7 @@ type host struct {
 	conductor *conductor
 	points    *points
 	agent     *agent.Agent
+	address   string
 	client    computev1.ComputeClient
 	stop      func() error // ends Run and closes; idempotent
 }
@@ -76,7 +77,7 @@ func (h *host) boot() {
 	go func() { ended <- a.Run(ctx) }()
 	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(h.t, err)
-	h.agent, h.client = a, computev1.NewComputeClient(conn)
+	h.agent, h.address, h.client = a, listener.Addr().String(), computev1.NewComputeClient(conn)
 	h.stop = sync.OnceValue(func() error {
 		cancel()
 		err := <-ended
@@ -102,9 +103,11 @@ func (h *host) restart() {
 func (h *host) kill() {
 	h.t.Helper()
 	dir := h.t.TempDir()
-	journal, err := os.ReadFile(filepath.Join(h.dir, "journal"))
-	require.NoError(h.t, err)
-	require.NoError(h.t, os.WriteFile(filepath.Join(dir, "journal"), journal, 0o600))
+	for _, name := range []string{"journal", "key"} {
+		content, err := os.ReadFile(filepath.Join(h.dir, name))
+		require.NoError(h.t, err)
+		require.NoError(h.t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+	}
 	h.dir = dir
 	h.points = newPoints(h.t)
 	h.cfg.Point = h.points.pass

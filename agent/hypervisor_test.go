@@ -25,6 +25,8 @@ type hypervisor struct {
 	lost       chan drivers.Event
 	chatter    int  // reports that each Start makes
 	lingers    bool // Prepare succeeds when it is cancelled, and not before
+	lists      int
+	powers
 }
 
 type deafness struct {
@@ -41,7 +43,7 @@ func newHypervisor(t *testing.T) *hypervisor {
 	d, err := sim.New(sim.Config{Host: "h1", Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
-	return &hypervisor{Driver: d, deaf: map[string]*deafness{}, lost: make(chan drivers.Event)}
+	return &hypervisor{Driver: d, deaf: map[string]*deafness{}, lost: make(chan drivers.Event), powers: newPowers()}
 }
 
 // hang makes calls of that name hang and ignore their context, until Interrupt when cured says so, or heal.
@@ -118,6 +120,7 @@ func (h *hypervisor) Stop(ctx context.Context, id vm.InstanceID, grace time.Dura
 
 func (h *hypervisor) Destroy(ctx context.Context, id vm.InstanceID, r drivers.Report) error {
 	h.enter("destroy")
+	h.set(func(h *hypervisor) { h.clear(id) })
 	return h.Driver.Destroy(ctx, id, r)
 }
 

@@ -3,125 +3,135 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	computev1 "leasehold/api/compute/v1"
 	"leasehold/drivers"
 	"leasehold/vm"
 )
 
-// imageChunk is how much of an image one message carries.
-const imageChunk = 256 << 10
+// The host's images as others see them: read by hosts that make disks of them, dropped when they have no record any more.
 
-// images are the ids of all that snapshots have made here; nil where the driver makes none.
-func (a *Agent) images(ctx context.Context) ([]string, error) {
-	p, ok := a.driver.(drivers.Snapshotter)
-	if !ok {
-		return nil, nil
-	}
-	ids, err := p.Images(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the images of host %s: %w", a.host, err)
-	}
-	var out []string
-	for _, id := range ids {
-		out = append(out, string(id))
-	}
-	return out, nil
-}
+const (
+	// chunkSize of an image on the wire: a message is far below gRPC's 4 MiB, and its own cost far below that of its content.
+	chunkSize = 256 << 10
+	// orphansLimit is for all images that a registration drops: the host is not schedulable until then. What is left is
+	// told, and dropped, the next time.
+	orphansLimit = 30 * time.Second
+)
 
-// dropImages removes images that have no record. One that cannot be removed keeps nobody from registering: it is asked for
-// again the next time.
-func (a *Agent) dropImages(ctx context.Context, ids []string) {
-	p, ok := a.driver.(drivers.Snapshotter)
-	if !ok {
-		return
-	}
-	for _, id := range ids {
-		a.log.Info("dropping an image without a record", "image", id)
-		if err := p.DropImage(ctx, vm.ImageID(id)); err != nil {
-			a.log.Warn("cannot drop an image", "image", id, "error", err)
-		}
-	}
-}
-
-// DropImages removes images that have no record any more.
-func (s *server) DropImages(ctx context.Context, req *computev1.DropImagesRequest) (*computev1.DropImagesResponse, error) {
-	p, ok := s.a.driver.(drivers.Snapshotter)
-	if !ok {
-		return nil, vm.Refuse(vm.ReasonUnsupported, "cannot drop images: the driver makes none")
-	}
-	ids, err := imagesOf(req.GetImageIds()...)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		if err := p.DropImage(ctx, id); err != nil {
-			return nil, vm.Refuse(vm.ReasonDriver, "cannot drop image %s: %v", id, err)
-		}
-	}
-	return &computev1.DropImagesResponse{}, nil
-}
-
-// ReadImage sends a complete image from an offset on.
-func (s *server) ReadImage(req *computev1.ReadImageRequest, stream grpc.ServerStreamingServer[computev1.ImageChunk]) error {
-	p, ok := s.a.driver.(drivers.Snapshotter)
-	if !ok {
-		return vm.Refuse(vm.ReasonUnsupported, "cannot read images: the driver makes none")
-	}
-	ids, err := imagesOf(req.GetImageId())
+// ReadImage sends at least one chunk, because each tells the size. It ends with its caller, or with the agent.
+func (s *server) ReadImage(req *computev1.ReadImageRequest, stream grpc.ServerStreamingServer[computev1.ImageChunk]) (err error) {
+	id, err := imageOf(req.GetImageId())
 	if err != nil {
 		return err
 	}
-	image, err := p.OpenImage(stream.Context(), ids[0])
-	if errors.Is(err, drivers.ErrNoImage) {
-		return vm.Refuse(vm.ReasonNotFound, "cannot read image %s: host %s does not have it", ids[0], s.a.host)
-	}
+	image, err := s.a.openImage(stream.Context(), id)
 	if err != nil {
-		return vm.Refuse(vm.ReasonDriver, "cannot read image %s: %v", ids[0], err)
+		return err
 	}
-	defer image.Close()
+	defer func() { err = errors.Join(err, image.Close()) }()
 	if req.GetOffset() < 0 || req.GetOffset() > image.Size() {
-		return invalid("cannot read image %s from %d: it has %d bytes", ids[0], req.GetOffset(), image.Size())
+		return invalid("cannot read image %s from byte %d: it has %d", id, req.GetOffset(), image.Size())
 	}
-	buf, at := make([]byte, imageChunk), req.GetOffset()
-	for {
-		n, err := image.ReadAt(buf, at)
-		if n > 0 || at == req.GetOffset() {
-			if err := stream.Send(&computev1.ImageChunk{Data: buf[:n], SizeBytes: image.Size()}); err != nil {
-				return err
-			}
+	return s.send(io.NewSectionReader(image, req.GetOffset(), image.Size()-req.GetOffset()), image.Size(), stream)
+}
+
+func (a *Agent) openImage(ctx context.Context, id vm.ImageID) (drivers.ImageReader, error) {
+	p, ok := a.driver.(drivers.Snapshotter)
+	if !ok {
+		return nil, vm.Refuse(vm.ReasonUnsupported, "cannot read image %s: the driver %s makes none", id, a.info.Driver)
+	}
+	image, err := p.OpenImage(ctx, id)
+	if err != nil {
+		return nil, vm.Refuse(reasonOf(err), "cannot read image %s: %v", id, err)
+	}
+	return image, nil
+}
+
+// send has a buffer of its own for each message, because gRPC may still be sending the last one.
+func (s *server) send(from *io.SectionReader, size int64, stream grpc.ServerStreamingServer[computev1.ImageChunk]) error {
+	for left := from.Size(); ; {
+		if isClosed(s.a.halted) {
+			return unavailable("%v", errStopping)
 		}
-		at += int64(n)
-		switch {
-		case errors.Is(err, io.EOF), at >= image.Size():
+		data := make([]byte, min(left, chunkSize))
+		if _, err := io.ReadFull(from, data); err != nil {
+			return vm.Refuse(vm.ReasonDriver, "cannot read an image: %v", err)
+		}
+		if err := stream.Send(&computev1.ImageChunk{Data: data, SizeBytes: size}); err != nil {
+			return err
+		}
+		if left -= int64(len(data)); left == 0 {
 			return nil
-		case err != nil:
-			return vm.Refuse(vm.ReasonDriver, "cannot read image %s: %v", ids[0], err)
 		}
 	}
 }
 
-// Usage tells what each vCPU has run and waited.
-func (s *server) Usage(ctx context.Context, req *computev1.UsageRequest) (*computev1.UsageResponse, error) {
-	if !legalID.MatchString(req.GetInstanceId()) {
-		return nil, invalid("cannot tell the usage of the instance %q: not an id", req.GetInstanceId())
-	}
-	p, ok := s.a.driver.(drivers.Meter)
-	if !ok {
-		return nil, vm.Refuse(vm.ReasonUnsupported, "cannot tell the usage of instance %s: the driver of host %s does not count it", req.GetInstanceId(), s.a.host)
-	}
-	all, err := p.Usage(ctx, vm.InstanceID(req.GetInstanceId()))
+// DropImages drops all that it can, and says what it could not.
+func (s *server) DropImages(ctx context.Context, req *computev1.DropImagesRequest) (*computev1.DropImagesResponse, error) {
+	images, err := imagesOf(req.GetImageIds()...)
 	if err != nil {
-		return nil, vm.Refuse(reasonOf(err), "cannot tell the usage of instance %s: %v", req.GetInstanceId(), err)
+		return nil, err
 	}
-	out := &computev1.UsageResponse{}
-	for _, v := range all {
-		out.Vcpus = append(out.Vcpus, &computev1.VCPUUsage{Run: durationpb.New(v.Run), Wait: durationpb.New(v.Wait)})
+	var failures []error
+	for _, id := range images {
+		failures = append(failures, s.a.dropImage(ctx, id))
 	}
-	return out, nil
+	return &computev1.DropImagesResponse{}, errors.Join(failures...)
+}
+
+func (a *Agent) dropImage(ctx context.Context, id vm.ImageID) error {
+	call := dropCall(id)
+	a.point("driver:before:" + call.name)
+	err := call.do(ctx, a.driver, func(vm.Progress) {})
+	a.point("driver:after:" + call.name)
+	if err != nil {
+		return vm.Refuse(reasonOf(err), "cannot drop image %s: %v", id, err)
+	}
+	return nil
+}
+
+// imagesHere is for the introduction. Of what is not told nothing is dropped, so a list that cannot be made keeps no host
+// away.
+func (a *Agent) imagesHere(ctx context.Context) []string {
+	p, ok := a.driver.(drivers.Snapshotter)
+	if !ok {
+		return nil
+	}
+	images, err := p.Images(ctx)
+	if err != nil {
+		a.log.Warn("cannot list the images of this host, those without a record stay", "error", err)
+		return nil
+	}
+	words := make([]string, len(images))
+	for i, id := range images {
+		words[i] = string(id)
+	}
+	return words
+}
+
+// dropOrphans removes images that have no record any more. One that cannot be removed wastes room and harms nobody: it
+// keeps no host from registering.
+func (a *Agent) dropOrphans(ctx context.Context, ids []string) {
+	ctx, cancel := context.WithTimeout(ctx, orphansLimit)
+	defer cancel()
+	for i, id := range ids {
+		if ctx.Err() != nil {
+			a.log.Warn("images without a record stay until the next registration", "images", len(ids)-i, "error", context.Cause(ctx))
+			return
+		}
+		image, err := imageOf(id)
+		if err == nil {
+			err = a.dropImage(ctx, image)
+		}
+		if err != nil {
+			a.log.Warn("an image without a record stays until the next registration", "image", id, "error", err)
+			continue
+		}
+		a.log.Info("dropped an image that has no record any more", "image", image)
+	}
 }

@@ -1,52 +1,49 @@
 package agent
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/hashicorp/go-hclog"
+
 	"leasehold/internal/sealed"
 )
 
-// openKey reads the key that secrets for this host are sealed to, or makes it: it lives and is lost with the data
-// directory. What was sealed to a lost one cannot be read by anybody.
-func openKey(dir string) (sealed.Key, error) {
+// openKey reads the key of the data directory, or makes it at the first start. A fresh directory has a fresh key: what was
+// sealed to the one before is lost with it. A file that holds no key is refused: no crash leaves one, and what waits for the
+// key would be lost in silence.
+func openKey(dir string, log hclog.Logger) (*sealed.Key, error) {
 	path := filepath.Join(dir, "key")
 	text, err := os.ReadFile(path)
-	if err == nil {
-		key, err := sealed.Parse(text)
-		if err != nil {
-			return sealed.Key{}, fmt.Errorf("cannot read %s: %w", path, err)
-		}
-		return key, nil
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return makeKey(path, log)
+	case err != nil:
+		return nil, fmt.Errorf("cannot read the host's key: %w", err)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return sealed.Key{}, fmt.Errorf("cannot read the key of this host: %w", err)
-	}
-	key, err := sealed.Generate()
+	key, err := sealed.Parse(text)
 	if err != nil {
-		return sealed.Key{}, err
-	}
-	if err := writeKey(dir, path, key); err != nil {
-		return sealed.Key{}, fmt.Errorf("cannot keep the key of this host: %w", err)
+		return nil, fmt.Errorf("cannot use the host's key %s: %w; without that file the host makes another one", path, err)
 	}
 	return key, nil
 }
 
-func writeKey(dir, path string, key sealed.Key) error {
-	text, err := key.Bytes()
+func makeKey(path string, log hclog.Logger) (*sealed.Key, error) {
+	key, err := sealed.Generate()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f, err := os.OpenFile(path+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	private, err := key.Bytes()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+	if err := writeDurably(path, private); err != nil {
+		return nil, fmt.Errorf("cannot keep the host's key: %w", err)
 	}
-	return errors.Join(os.Rename(path+".part", path), syncDir(dir))
+	log.Info("made a key for secrets of this host", "public_key", hex.EncodeToString(key.Public()))
+	return key, nil
 }

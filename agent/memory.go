@@ -49,7 +49,7 @@ type verdict struct {
 	Reason    vm.Reason          `json:"reason,omitempty"`
 	Message   string             `json:"message,omitempty"`
 	Retryable bool               `json:"retryable,omitempty"`
-	Image     *drivers.ImageFile `json:"image,omitempty"` // of an export that is done
+	Image     *drivers.ImageFile `json:"image,omitempty"` // that an export has made
 }
 
 // outcome is the first word of a step's result.

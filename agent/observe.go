@@ -79,12 +79,12 @@ func (a *Agent) observation(m drivers.Machine, sequence int64) *computev1.Observ
 		Disks:      m.Disks,
 		Ports:      m.Ports,
 		Unknown:    m.Unknown || quarantined,
-		Rescue:     string(m.Rescue),
 		Fence:      fenceToken(fence),
 		Sequence:   sequence,
 		HostEpoch:  epoch,
 		Tombstone:  deleted,
 		SeenAt:     timestamppb.Now(),
+		Rescue:     string(m.Rescue),
 	}
 }
 

@@ -73,8 +73,7 @@ func (a *Agent) register(ctx context.Context) (*registration, error) {
 	if err := a.book.commit("epoch", a.book.write(entry{Epoch: reg.epoch})); err != nil {
 		return nil, err
 	}
-	a.dropImages(ctx, resp.GetDropImages())
-	quarantined, err := a.carryOut(ctx, reg, resp.GetVerdicts())
+	quarantined, err := a.obey(ctx, reg, resp)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +89,17 @@ func (a *Agent) register(ctx context.Context) (*registration, error) {
 		return nil, fmt.Errorf("cannot activate host %s: %w", a.host, err)
 	}
 	return reg, nil
+}
+
+// obey does what the conductor decided about what is here, and returns the machines that are quarantined. However long it
+// takes, the lease is kept meanwhile.
+func (a *Agent) obey(ctx context.Context, reg *registration, resp *conductorv1.RegisterResponse) (map[vm.InstanceID]string, error) {
+	defer a.renewBeside(ctx, reg)()
+	quarantined, err := a.carryOut(ctx, resp.GetVerdicts())
+	if err == nil {
+		a.dropOrphans(ctx, resp.GetDropImages())
+	}
+	return quarantined, err
 }
 
 // suspend ends an older epoch or generation at once: a step under way is refused at its next driver call.
@@ -112,16 +122,12 @@ func (a *Agent) install(reg *registration, quarantined map[vm.InstanceID]string)
 	}
 }
 
-// introduction is who we are and what we have: machines, with the fences that say how old our knowledge is, and whether
-// they were deleted. A tombstone without a machine is not told: there is nothing to judge, and they only grow in number.
+// introduction is who we are and what we have: images, and machines, with the fences that say how old our knowledge is, and
+// whether they were deleted. A tombstone without a machine is not told: there is nothing to judge, and they only grow in number.
 func (a *Agent) introduction(ctx context.Context) (*conductorv1.RegisterRequest, error) {
 	machines, err := a.driver.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the machines of host %s: %w", a.host, err)
-	}
-	images, err := a.images(ctx)
-	if err != nil {
-		return nil, err
 	}
 	id, epoch := a.book.identity()
 	found := map[vm.InstanceID]*conductorv1.FoundMachine{}
@@ -143,10 +149,10 @@ func (a *Agent) introduction(ctx context.Context) (*conductorv1.RegisterRequest,
 		Vcpus:         int32(a.info.Capacity.VCPUs),
 		MemoryMib:     int64(a.info.Capacity.MemoryMiB),
 		DiskGib:       int64(a.info.Capacity.DiskGiB),
+		Machines:      slices.SortedFunc(maps.Values(found), byInstance),
 		PublicKey:     a.key.Public(),
 		Powers:        a.info.Powers,
-		Images:        images,
-		Machines:      slices.SortedFunc(maps.Values(found), byInstance),
+		Images:        a.imagesHere(ctx),
 	}, nil
 }
 

@@ -332,6 +332,11 @@ func TestEveryCrashPointIsPassed(t *testing.T) {
 	h.done(command(100, 2, pausing))
 	h.done(command(100, 3, unpausing))
 	h.done(command(100, 4, rebooting))
+	for i, v := range []func(*computev1.RunRequest){
+		suspending, resuming, rescuing, unrescuing, copying, exporting, dropping, settingPassword(h.seal(task)), rebuilding,
+	} {
+		h.done(command(100, int64(5+i), v))
+	}
 	h.fenced(raising(200))
 	hung := h.hyp.hang("stop", true)
 	h.runBeside(command(200, 1, stopping(0)))
@@ -343,7 +348,9 @@ func TestEveryCrashPointIsPassed(t *testing.T) {
 	for _, w := range []string{
 		"journal:%s:begin", "journal:%s:end", "journal:%s:fence", "journal:%s:epoch", "journal:%s:process",
 		"journal:%s:tombstone", "journal:%s:sync", "driver:%s:prepare", "driver:%s:start", "driver:%s:stop", "driver:%s:pause",
-		"driver:%s:unpause", "driver:%s:reboot", "driver:%s:destroy", "driver:%s:interrupt",
+		"driver:%s:unpause", "driver:%s:reboot", "driver:%s:suspend", "driver:%s:resume", "driver:%s:rescue", "driver:%s:unrescue",
+		"driver:%s:snapshot", "driver:%s:export", "driver:%s:drop", "driver:%s:password", "driver:%s:rebuild",
+		"driver:%s:destroy", "driver:%s:interrupt",
 	} {
 		want = append(want, fmt.Sprintf(w, "before"), fmt.Sprintf(w, "after"))
 	}

@@ -151,7 +151,7 @@ func (a *Agent) gate(ctx context.Context, w *work) error {
 func (a *Agent) judge(ctx context.Context, w *work, err error) verdict {
 	a.counted.steps.Add(1)
 	if err == nil {
-		return verdict{Outcome: outcomeDone, Image: w.order.action.made}
+		return verdict{Outcome: outcomeDone, Image: w.order.action.exports}
 	}
 	v := verdict{Outcome: outcomeFailed, Reason: reasonOf(err), Message: err.Error(), Retryable: errors.Is(err, drivers.ErrRetry)}
 	cause := context.Cause(ctx)
@@ -181,10 +181,10 @@ func reasonOf(err error) vm.Reason {
 		return r
 	case errors.Is(err, drivers.ErrNoMachine), errors.Is(err, drivers.ErrNoImage):
 		return vm.ReasonNotFound
-	case errors.Is(err, drivers.ErrNoMemory):
-		return vm.ReasonStateForbids
 	case errors.Is(err, drivers.ErrBadImage):
 		return vm.ReasonInvalidArgument
+	case errors.Is(err, drivers.ErrNoMemory):
+		return vm.ReasonStateForbids
 	case errors.Is(err, drivers.ErrUnsupported), errors.Is(err, drivers.ErrNoAgent):
 		return vm.ReasonUnsupported
 	}

@@ -32,7 +32,7 @@ func (s *server) Fence(ctx context.Context, req *computev1.FenceRequest) (*compu
 }
 
 func (s *server) Run(req *computev1.RunRequest, stream grpc.ServerStreamingServer[computev1.RunUpdate]) error {
-	o, err := s.a.orderOf(req)
+	o, err := orderOf(req, s.a.key)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (s *server) Observe(ctx context.Context, req *computev1.ObserveRequest) (*c
 	if !legalID.MatchString(req.GetInstanceId()) {
 		return nil, invalid("cannot observe the instance %q: not an id", req.GetInstanceId())
 	}
-	return s.a.observe(ctx, vm.InstanceID(req.GetInstanceId()))
+	return s.a.mustObserve(ctx, vm.InstanceID(req.GetInstanceId())), nil
 }
 
 func (s *server) List(ctx context.Context, _ *computev1.ListRequest) (*computev1.ListResponse, error) {

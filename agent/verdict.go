@@ -18,9 +18,8 @@ const (
 )
 
 // carryOut does what the conductor decided about each machine, from evidence in etcd. It returns what is quarantined, with
-// the reason. After an error the host must not become schedulable. However long it takes, the lease is kept meanwhile.
-func (a *Agent) carryOut(ctx context.Context, reg *registration, verdicts []*conductorv1.MachineVerdict) (map[vm.InstanceID]string, error) {
-	defer a.renewBeside(ctx, reg)()
+// the reason. After an error the host must not become schedulable.
+func (a *Agent) carryOut(ctx context.Context, verdicts []*conductorv1.MachineVerdict) (map[vm.InstanceID]string, error) {
 	quarantined := map[vm.InstanceID]string{}
 	for _, v := range verdicts {
 		id := vm.InstanceID(v.GetInstanceId())
@@ -63,7 +62,7 @@ func (a *Agent) execute(ctx context.Context, v *conductorv1.MachineVerdict) erro
 			conductor: "registration",
 		},
 		step:   "verdict",
-		action: destroy(id, v.GetTombstone()),
+		action: destroy(id, v.GetTombstone(), nil),
 	}
 	if n, buried := a.book.buriedUnder(id, o.fence); buried && a.gone(ctx, id) {
 		return a.book.commit("tombstone", n)

@@ -62,7 +62,8 @@ func claimOf(req commander) (claim, error) {
 	return c, nil
 }
 
-func (a *Agent) orderOf(req *computev1.RunRequest) (order, error) {
+// orderOf takes the key that opens what is sealed to this host.
+func orderOf(req *computev1.RunRequest, key *sealed.Key) (order, error) {
 	c, err := claimOf(req)
 	if err != nil {
 		return order{}, err
@@ -70,7 +71,7 @@ func (a *Agent) orderOf(req *computev1.RunRequest) (order, error) {
 	if req.GetSequence() <= 0 {
 		return order{}, invalid("cannot do step %q: sequences begin at 1", req.GetStep())
 	}
-	act, err := a.actionOf(req)
+	act, err := actionOf(c, req, key)
 	if err != nil {
 		return order{}, err
 	}
@@ -81,15 +82,12 @@ func (a *Agent) orderOf(req *computev1.RunRequest) (order, error) {
 	return o, nil
 }
 
-func (a *Agent) actionOf(req *computev1.RunRequest) (action, error) {
-	id := vm.InstanceID(req.GetInstanceId())
+func actionOf(c claim, req *computev1.RunRequest, key *sealed.Key) (action, error) {
+	id := c.instance
 	switch x := req.GetAction().(type) {
 	case *computev1.RunRequest_Create:
-		spec := specOf(x.Create.GetSpec())
-		if spec.ID != id {
-			return action{}, invalid("cannot create instance %s from the spec of %q", id, spec.ID)
-		}
-		return create(spec), nil
+		spec, err := specOf(x.Create.GetSpec(), id)
+		return create(spec), err
 	case *computev1.RunRequest_Start:
 		return start(id), nil
 	case *computev1.RunRequest_Stop:
@@ -104,57 +102,64 @@ func (a *Agent) actionOf(req *computev1.RunRequest) (action, error) {
 		return unpause(id), nil
 	case *computev1.RunRequest_Destroy:
 		images, err := imagesOf(x.Destroy.GetImages()...)
-		return destroy(id, x.Destroy.GetTombstone(), images...), err
+		return destroy(id, x.Destroy.GetTombstone(), images), err
 	case *computev1.RunRequest_Suspend:
 		return suspend(id), nil
 	case *computev1.RunRequest_Resume:
 		return resume(id), nil
 	case *computev1.RunRequest_Rescue:
-		return rescue(id, imageOf(x.Rescue.GetImage())), nil
+		_, err := imagesOf(x.Rescue.GetImage().GetId()) // by which Inspect names the disk
+		return rescue(id, sourceOf(x.Rescue.GetImage())), err
 	case *computev1.RunRequest_Unrescue:
 		return unrescue(id), nil
 	case *computev1.RunRequest_Rebuild:
-		spec := specOf(x.Rebuild.GetSpec())
-		if spec.ID != id {
-			return action{}, invalid("cannot rebuild instance %s from the spec of %q", id, spec.ID)
-		}
-		return rebuild(spec), nil
+		spec, err := specOf(x.Rebuild.GetSpec(), id)
+		return rebuild(spec), err
+	default:
+		return savingOf(c, req, key)
+	}
+}
+
+// savingOf is actionOf for what concerns more than the machine: images of its disk, and its guest.
+func savingOf(c claim, req *computev1.RunRequest, key *sealed.Key) (action, error) {
+	switch x := req.GetAction().(type) {
 	case *computev1.RunRequest_Snapshot:
-		images, err := imagesOf(x.Snapshot.GetImageId())
-		return snapshot(id, first(images)), err
+		image, err := imageOf(x.Snapshot.GetImageId())
+		return snapshot(c.instance, image), err
 	case *computev1.RunRequest_Export:
-		images, err := imagesOf(x.Export.GetImageId())
-		return export(id, first(images)), err
+		image, err := imageOf(x.Export.GetImageId())
+		return export(c.instance, image), err
 	case *computev1.RunRequest_Drop:
-		images, err := imagesOf(x.Drop.GetImageId())
-		return dropImage(first(images)), err
+		image, err := imageOf(x.Drop.GetImageId())
+		return drop(image), err
 	case *computev1.RunRequest_SetPassword:
-		secret := x.SetPassword.GetSealed()
-		return setPassword(id, x.SetPassword.GetUser(), secret, func() ([]byte, error) {
-			return a.key.Open(sealed.ForTask(id, vm.TaskID(req.GetTaskId())), secret)
-		}), nil
+		if x.SetPassword.GetUser() == "" {
+			return action{}, invalid("cannot set a password of instance %s: no user is named", c.instance)
+		}
+		return setPassword(c, x.SetPassword.GetUser(), x.SetPassword.GetSealed(), key), nil
 	default:
 		return action{}, vm.Refuse(vm.ReasonUnsupported, "cannot do step %q: this agent does not know its action", req.GetStep())
 	}
 }
 
-// imagesOf checks what becomes part of a path on this host.
-func imagesOf(typed ...string) ([]vm.ImageID, error) {
-	var ids []vm.ImageID
-	for _, id := range typed {
-		if !legalID.MatchString(id) {
-			return nil, invalid("cannot use the image %q: not an id", id)
-		}
-		ids = append(ids, vm.ImageID(id))
+// imageOf checks an image's id, which becomes part of a path on this host.
+func imageOf(id string) (vm.ImageID, error) {
+	if !legalID.MatchString(id) {
+		return "", invalid("cannot take the image %q: not an id", id)
 	}
-	return ids, nil
+	return vm.ImageID(id), nil
 }
 
-func first(ids []vm.ImageID) vm.ImageID {
-	if len(ids) == 0 {
-		return ""
+func imagesOf(ids ...string) ([]vm.ImageID, error) {
+	var images []vm.ImageID
+	for _, id := range ids {
+		image, err := imageOf(id)
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, image)
 	}
-	return ids[0]
+	return images, nil
 }
 
 func graceOf(d *durationpb.Duration) (time.Duration, error) {
@@ -167,17 +172,22 @@ func graceOf(d *durationpb.Duration) (time.Duration, error) {
 	return d.AsDuration(), nil
 }
 
-func specOf(s *computev1.MachineSpec) drivers.Spec {
-	return drivers.Spec{
+// specOf is the spec of the instance that the command names, and of no other.
+func specOf(s *computev1.MachineSpec, id vm.InstanceID) (drivers.Spec, error) {
+	spec := drivers.Spec{
 		ID:       vm.InstanceID(s.GetId()),
 		Name:     s.GetName(),
 		Size:     vm.Size{VCPUs: int(s.GetVcpus()), MemoryMiB: vm.MiB(s.GetMemoryMib()), DiskGiB: vm.GiB(s.GetDiskGib())},
-		Image:    imageOf(s.GetImage()),
+		Image:    sourceOf(s.GetImage()),
 		Metadata: s.GetMetadata(),
 	}
+	if spec.ID != id {
+		return spec, invalid("cannot make the disk of instance %s from the spec of %q", id, spec.ID)
+	}
+	return spec, nil
 }
 
-func imageOf(image *computev1.ImageSource) drivers.Image {
+func sourceOf(image *computev1.ImageSource) drivers.Image {
 	return drivers.Image{
 		ID: vm.ImageID(image.GetId()), Name: image.GetName(), URL: image.GetUrl(),
 		Format: image.GetFormat(), SHA256: image.GetSha256(), Address: image.GetAddress(),
@@ -208,11 +218,11 @@ func progressUpdate(p vm.Progress) *computev1.RunUpdate {
 func resultUpdate(v verdict, obs *computev1.Observation) *computev1.RunUpdate {
 	return &computev1.RunUpdate{Update: &computev1.RunUpdate_Result{Result: &computev1.StepResult{
 		Outcome: string(v.Outcome), Reason: string(v.Reason), Message: legible(v.Message), Retryable: v.Retryable,
-		Observation: obs, Image: imageFile(v.Image),
+		Observation: obs, Image: fileOf(v.Image),
 	}}}
 }
 
-func imageFile(f *drivers.ImageFile) *computev1.ImageFile {
+func fileOf(f *drivers.ImageFile) *computev1.ImageFile {
 	if f == nil {
 		return nil
 	}
