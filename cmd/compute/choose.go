@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/pflag"
 
+	"leasehold/agent"
 	"leasehold/drivers"
 	"leasehold/drivers/qemu"
 	"leasehold/drivers/sim"
@@ -126,7 +127,8 @@ func (c *choice) open(ctx context.Context, driver string, host vm.HostName, dir 
 			return nil, err
 		}
 		return qemu.New(ctx, qemu.Config{
-			Dir: filepath.Join(dir, driverQEMU), QEMU: c.qemu, Accel: qemu.Accel(c.accel), Capacity: capacity,
+			Fetch: agent.NewFetch(),
+			Dir:   filepath.Join(dir, driverQEMU), QEMU: c.qemu, Accel: qemu.Accel(c.accel), Capacity: capacity,
 			Log: log.Named(driverQEMU),
 		})
 	}
@@ -139,7 +141,7 @@ func (c *choice) open(ctx context.Context, driver string, host vm.HostName, dir 
 }
 
 func (c *choice) simulated() (sim.Config, error) {
-	cfg := sim.Config{Fail: c.simFail, Latency: map[string]time.Duration{}, Hang: map[string]bool{}}
+	cfg := sim.Config{Fetch: agent.NewFetch(), Fail: c.simFail, Latency: map[string]time.Duration{}, Hang: map[string]bool{}}
 	name, given := "capacity", c.capacity
 	if len(c.simCapacity) > 0 {
 		name, given = "sim-capacity", c.simCapacity

@@ -39,8 +39,8 @@ func newLinux(t *testing.T) drivers.Spec {
 	return s
 }
 
-// ask gives a command to the Linux guest and returns the line of its answer that begins with prefix.
-func (l *line) ask(command, prefix string) string {
+// tells gives a command to the Linux guest and returns the line of its answer that begins with prefix.
+func (l *line) tells(command, prefix string) string {
 	l.Helper()
 	l.all = ""
 	l.say(command + "\n")
@@ -82,7 +82,7 @@ func TestGuestsAgentIsReached(t *testing.T) {
 	err = h.d.SetPassword(h.ctx(), s.ID, "root", "too early", quiet)
 	require.ErrorIs(t, err, drivers.ErrNoAgent, "it is booting")
 	require.True(t, l.hear(linuxguest.AgentReady, linuxPatience))
-	require.Equal(t, "passwd root:*", l.ask("passwd root", "passwd "), "what nobody waited for was not done")
+	require.Equal(t, "passwd root:*", l.tells("passwd root", "passwd "), "what nobody waited for was not done")
 
 	require.True(t, t.Run("password", func(t *testing.T) { setsPassword(t, h, l, s.ID) }))
 	require.True(t, t.Run("freeze", func(t *testing.T) { freezes(t, h, l, s.ID) }))
@@ -92,7 +92,7 @@ func TestGuestsAgentIsReached(t *testing.T) {
 		l.hangUp()
 		h.restart()
 		l = dial(t, h.d, s.ID)
-		until(t, "the thaw", func() bool { return strings.HasPrefix(l.ask("frozen", "frozen "), "frozen thawed") })
+		until(t, "the thaw", func() bool { return strings.HasPrefix(l.tells("frozen", "frozen "), "frozen thawed") })
 	}))
 
 	log := said.String() // of the driver that is closed
@@ -107,7 +107,7 @@ func setsPassword(t *testing.T, h *host, l *line, id vm.InstanceID) {
 	t.Helper()
 	var seen []vm.Progress
 	require.NoError(t, h.d.SetPassword(h.ctx(), id, "operator", "pass word", func(p vm.Progress) { seen = append(seen, p) }))
-	entry := l.ask("passwd operator", "passwd ")
+	entry := l.tells("passwd operator", "passwd ")
 	parts := strings.Split(entry, "$")
 	require.Len(t, parts, 3, entry)
 	sum := sha256.Sum256([]byte(parts[1] + "pass word"))
@@ -129,13 +129,13 @@ func freezes(t *testing.T, h *host, l *line, id vm.InstanceID) {
 	ctx, cancel := context.WithCancel(h.ctx())
 	thaw, err := h.d.Freeze(ctx, id)
 	require.NoError(t, err)
-	require.Equal(t, "frozen frozen 1", l.ask("frozen", "frozen "))
+	require.Equal(t, "frozen frozen 1", l.tells("frozen", "frozen "))
 	l.say("write vda 500000000 x\n")
 	require.True(t, l.hear("error: frozen", patience))
 	cancel()
 	thaw()
-	require.Equal(t, "frozen thawed 1", l.ask("frozen", "frozen "), "thaw outlives its context")
-	l.ask("write vda 500000000 x", "ok")
+	require.Equal(t, "frozen thawed 1", l.tells("frozen", "frozen "), "thaw outlives its context")
+	l.tells("write vda 500000000 x", "ok")
 }
 
 func TestGuestWithoutAgentIsToldFromARefusal(t *testing.T) {

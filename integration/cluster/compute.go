@@ -56,7 +56,7 @@ func (c *Cluster) startCompute(name, dir string, copies int, boot string) *Compu
 	require.NoError(c.t, os.MkdirAll(filepath.Join(dir, "machines"), 0o755))
 	point := func(p string) { c.reached(name, p, x.Kill) }
 	driver, err := sim.New(sim.Config{
-		Host: vm.HostName(name), Capacity: roomy, Dir: filepath.Join(dir, "machines"), World: c.world, Log: c.log.Named(name + ".sim"),
+		Host: vm.HostName(name), Capacity: roomy, Fetch: agent.NewFetch(), Dir: filepath.Join(dir, "machines"), World: c.world, Log: c.log.Named(name + ".sim"),
 	})
 	require.NoError(c.t, err)
 	x.Driver = driver
