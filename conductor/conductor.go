@@ -245,12 +245,12 @@ func (c *Conductor) drain(ctx context.Context) {
 	c.log.Info("stopping", "tasks", c.workers.count(), "grace", c.cfg.Grace)
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Grace)
 	defer cancel()
+	idle := c.workers.close() // before anybody is told: from then on it claims nothing
 	if s := c.keeper.Current(); s != nil {
 		if err := s.Drain(ctx); err != nil {
 			c.log.Warn("cannot announce that this conductor drains", "error", err)
 		}
 	}
-	idle := c.workers.close()
 	select {
 	case <-idle:
 	case <-ctx.Done():

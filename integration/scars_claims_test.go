@@ -166,6 +166,7 @@ func read(t *testing.T, c *cluster.Cluster, r vm.Resource) vm.Volume {
 func TestAFullConductorAdmitsForOthers(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Conductors: 2, Computes: 1, MaxTasks: 1})
 	id := c.Make("one", vm.Active)
+	c.Await("c1 has room: what ended is let go of a moment later", func() bool { return c.Conductor("c1").Metric("leasehold_tasks_driving") == 0 })
 	hung := c.Send(cluster.Order{Verb: vm.Create, Name: "hangs", First: "c1", Metadata: map[string]string{"sim.hang.image": "true"}})
 	answer := c.Send(cluster.Order{Verb: vm.Stop, Instance: id, Force: true, First: "c1"})
 	require.Equal(t, string(vm.TaskQueued), answer.GetTask().GetStatus())
