@@ -20,7 +20,10 @@ import (
 
 // TestRealCrashMatrix is the crash matrix with real processes and real SIGKILLs.
 func TestRealCrashMatrix(t *testing.T) {
-	f := startFarm(t, processes.Options{Conductors: 3, Computes: 2})
+	f := startFarm(t, processes.Options{
+		Conductors: 3, Computes: 2, // with room for every instance that is made and not deleted
+		Compute: []string{"--sim-capacity", "vcpus=4096,memory_mib=16777216,disk_gib=1048576"},
+	})
 	n, kinds := 0, []string{}
 	for _, s := range stories {
 		name := fmt.Sprintf("%s-plain", s.verb)
