@@ -52,7 +52,7 @@ func (c *Conductor) noteDown(ctx context.Context, h rec[vm.Host]) {
 	next.DownSince, next.UpdatedAt = &since, now
 	key := c.keys.Host(next.Name)
 	t := &coord.Txn{Name: "host.down"}
-	t.If(coord.Unchanged(key, h.mod), coord.Absent(c.keys.AliveCompute(next.Name))).Then(coord.Put(key, next).Witness())
+	t.If(c.generation().guard, coord.Unchanged(key, h.mod), coord.Absent(c.keys.AliveCompute(next.Name))).Then(coord.Put(key, next).Witness())
 	_, err := c.store.Commit(ctx, t)
 	if _, changed := errors.AsType[*coord.ConflictError](err); err != nil && !changed {
 		c.log.Warn("cannot note since when a host is down", "host", next.Name, "error", err)
@@ -119,7 +119,7 @@ func (c *Conductor) whileDown(ctx context.Context, name, what string, change fun
 		}
 		next.UpdatedAt = time.Now().UTC()
 		t := &coord.Txn{Name: "host.gone"}
-		t.If(coord.Unchanged(key, mod), coord.Absent(alive)).Then(coord.Put(key, next).Witness())
+		t.If(c.generation().guard, coord.Unchanged(key, mod), coord.Absent(alive)).Then(coord.Put(key, next).Witness())
 		rev, err := c.store.Commit(ctx, t)
 		conflict, refused := errors.AsType[*coord.ConflictError](err)
 		if !refused {
@@ -177,7 +177,7 @@ func (c *Conductor) settleRemoved(ctx context.Context, host vm.HostName) error {
 		return nil // whoever releases the last comes before the next look
 	}
 	t := &coord.Txn{Name: "host.delete"}
-	t.If(coord.Unchanged(key, e.Mod), coord.Absent(c.keys.AliveCompute(host)), coord.Unchanged(allocations, mod))
+	t.If(c.generation().guard, coord.Unchanged(key, e.Mod), coord.Absent(c.keys.AliveCompute(host)), coord.Unchanged(allocations, mod))
 	t.Then(coord.Delete(key), c.removal(vm.Resource{Kind: vm.KindHost, ID: string(host)}, caller{project: DefaultProject, by: signer(rec)}))
 	if mod != 0 {
 		t.Then(coord.Delete(allocations))
@@ -210,7 +210,7 @@ func (c *Conductor) loseHost(ctx context.Context, host vm.HostName, in rec[vm.In
 	next := in.is.Clone()
 	tasks.LoseHost(next, host, "", time.Now().UTC())
 	t := &coord.Txn{Name: "host.lost"}
-	t.If(coord.Unchanged(c.keys.Instance(next.ID), in.mod)).Then(coord.Put(c.keys.Instance(next.ID), next).Witness())
+	t.If(c.generation().guard, coord.Unchanged(c.keys.Instance(next.ID), in.mod)).Then(coord.Put(c.keys.Instance(next.ID), next).Witness())
 	if o, e, ok := coord.Load[vm.Observed](c.cache, c.keys.Observed(next.ID)); ok && o.Host == host {
 		t.If(coord.Unchanged(e.Key, e.Mod)).Then(coord.Delete(e.Key))
 	}

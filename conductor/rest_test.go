@@ -301,3 +301,23 @@ func TestOpenAPIHasEveryRoute(t *testing.T) {
 		require.NotEqual(t, http.StatusMethodNotAllowed, a.code, route)
 	}
 }
+
+// P5: one idempotency key is one password, also when the key stands in a header; the record of the key does not tell which.
+func TestAKeySetsOnePassword(t *testing.T) {
+	w := newWorld(t)
+	id := w.call("POST", "/v1/instances", `{"name":"web","flavor":"tiny","image":"default"}`).field("instance", "id")
+	w.await("web is active", func() bool { return w.call("GET", "/v1/instances/"+id, "").field("vm_state") == "active" })
+	set := func(password string) answer {
+		return w.call("POST", "/v1/instances/"+id+":setPassword", `{"password":"`+password+`"}`, header{"Idempotency-Key", "k1"})
+	}
+	first := set("swordfish")
+	require.Equal(t, http.StatusAccepted, first.code, first.raw)
+	again := set("swordfish")
+	require.Equal(t, first.field("task", "id"), again.field("task", "id"), again.raw)
+	other := set("marlin")
+	require.Equal(t, http.StatusConflict, other.code, other.raw)
+	require.Equal(t, "key_reused", other.reason())
+	kv, err := w.store.Get(t.Context(), w.keys.Request("default", "k1"))
+	require.NoError(t, err)
+	require.NotContains(t, string(kv.Value), "swordfish")
+}

@@ -187,7 +187,7 @@ func (s *service) DeleteImage(ctx context.Context, req *conductorv1.DeleteReques
 	key := s.c.keys.Image(img.ID)
 	for range admitTries {
 		// What the list shows and the guard on what came after it are all instances there are; a create that comes later
-		// compares that the image is there.
+		// compares that the image is there. A task that makes a disk of it writes its instance when it begins.
 		user, rev, err := s.c.userOf(ctx, img.ID)
 		if err != nil {
 			return nil, err
@@ -196,7 +196,7 @@ func (s *service) DeleteImage(ctx context.Context, req *conductorv1.DeleteReques
 			return nil, vm.Refuse(vm.ReasonInUse, "cannot delete image %s: %s", img.ID, user)
 		}
 		t := &coord.Txn{Name: "image.delete"}
-		t.If(coord.Unchanged(key, mod), coord.NoneNewer(s.c.keys.Table(coord.Instances), rev), coord.NoneNewer(s.c.keys.Table(coord.Tasks), rev))
+		t.If(coord.Unchanged(key, mod), coord.NoneNewer(s.c.keys.Table(coord.Instances), rev))
 		t.Then(coord.Delete(key), coord.Delete(s.c.keys.Name(vm.KindImage, img.Project, img.Name)))
 		t.Then(s.c.removal(vm.Resource{Kind: vm.KindImage, ID: string(img.ID)}, who))
 		done, err := s.c.store.Commit(ctx, t)

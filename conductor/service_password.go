@@ -31,7 +31,11 @@ func (s *service) SetPasswordInstance(ctx context.Context, req *conductorv1.SetP
 	if err := checkPassword(req.GetPassword(), user); err != nil {
 		return nil, err
 	}
-	same, err := samePassword(user, req.GetPassword(), req.GetRequestId())
+	who, err := callerOf(ctx, req.GetRequestId()) // the key may stand in the request or beside it
+	if err != nil {
+		return nil, err
+	}
+	same, err := samePassword(user, req.GetPassword(), who.key)
 	if err != nil {
 		return nil, err
 	}

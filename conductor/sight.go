@@ -201,7 +201,7 @@ func (c *Conductor) note(ctx context.Context, host vm.HostName, id vm.InstanceID
 		return c.putRight(ctx, in, now, rule)
 	}
 	t := &coord.Txn{Name: "observe"}
-	t.If(coord.Unchanged(e.Key, e.Mod), coord.Unchanged(key, mod))
+	t.If(c.generation().guard, coord.Unchanged(e.Key, e.Mod), coord.Unchanged(key, mod))
 	t.Then(coord.Put(key, now).Witness())
 	if rule.Does == fsm.Follow {
 		next := in.Clone()

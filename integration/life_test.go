@@ -162,9 +162,13 @@ func TestADeleteWhileTheHostIsDown(t *testing.T) {
 	require.Contains(t, why.GetSummary(), "host h1 is down")
 	c.CheckInvariants()
 
+	teardown := c.Hold("", "agent:run:teardown:before", 1)
 	c.RestartComputes()
+	c.Await("the host is schedulable", func() bool { return c.AliveCompute("h1") != nil })
+	require.Empty(t, c.Executing(), "P2: what is deleted ends before its host is schedulable again")
+	teardown.Await(t)
+	teardown.Thaw()
 	require.Equal(t, vm.TaskSucceeded, c.AwaitTask(task).Status)
-	require.Empty(t, c.Executing())
 	require.Nil(t, c.Instance(id))
 	c.Make("web", vm.Active) // its name is free
 	c.AwaitQuiet()

@@ -81,10 +81,11 @@ func spawn(ctx context.Context, w *Work, beat workflow.Beat) error {
 	return err
 }
 
-// unspawn removes what a failed spawn left. The instance may be made again there, so no tombstone.
+// unspawn removes what a failed spawn left. The instance may be made again there, so no tombstone. On a host that was taken
+// out there is nothing left to remove, and nobody who could.
 func unspawn(ctx context.Context, w *Work, beat workflow.Beat) error {
 	host := w.Instance.Host
-	if host == "" {
+	if host == "" || w.Host(host) == Removed {
 		return nil
 	}
 	return w.act(ctx, host, func(r *computev1.RunRequest) {

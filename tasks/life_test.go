@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -233,6 +234,30 @@ func TestAHostThatWasRemovedEndsWhatWaitsForIt(t *testing.T) {
 // failing is the step in which a verb fails here: its first.
 func failing(verb vm.Verb) string {
 	return tasks.All()[verb].Flow.Steps[0].Name
+}
+
+// P4: a create whose host is taken out while it spawns goes to another host; it undoes nothing where nobody is.
+func TestACreateGoesOnElsewhereWhenItsHostIsRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := building("h1", "h2")
+		w.Task.Params = []byte(`{}`)
+		first := ""
+		for name, h := range worldOf(w).hosts {
+			h.spawning = func() bool { // the first that is asked is removed meanwhile; what is asked of it later fails
+				if first == "" {
+					first, h.down, h.machine = string(name), tasks.Removed, nil
+				}
+				return string(name) != first
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		out, err := drive(ctx, w, nil, nil)
+		require.NoError(t, err, "it never ends: %v", worldOf(w).acts)
+		require.Equal(t, workflow.Succeeded, out.Result, "%v", out.Err)
+		require.NotEqual(t, first, string(w.Instance.Host))
+		settle(t, tasks.All()[vm.Create], w, out)
+	})
 }
 
 func TestADeleteForgetsWhatWasOnARemovedHost(t *testing.T) {

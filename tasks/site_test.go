@@ -44,6 +44,8 @@ type host struct {
 	away  bool           // the agent cannot be reached, and its lease lives
 	down  tasks.Standing // zero: up
 	image string         // ids of a copy, or a complete image
+
+	spawning func() bool // asked with each command: whether the host is there to do it; nil: it is
 }
 
 // machine is half-made while its power state is nostate.
@@ -187,6 +189,9 @@ func (w *world) Act(ctx context.Context, name vm.HostName, do tasks.Action, _ wo
 	w.sequence++
 	r := &computev1.RunRequest{InstanceId: "i1", TaskId: string(w.task.ID), Sequence: w.sequence}
 	do(r)
+	if h.spawning != nil && !h.spawning() { // as the conductor says of a host that was removed
+		return nil, workflow.Permanent(vm.Refuse(vm.ReasonHostDown, "host %s was removed for good", name))
+	}
 	w.acts = append(w.acts, r.GetStep()+" "+string(name))
 	if h.hung { // the machine's mutex is held
 		<-ctx.Done()
