@@ -6,6 +6,7 @@ import (
 	"time"
 
 	computev1 "leasehold/api/compute/v1"
+	"leasehold/drivers"
 	"leasehold/vm"
 )
 
@@ -114,11 +115,10 @@ func (h *hub) deserted() bool {
 	return len(h.subs) == 0
 }
 
-// watch turns what the driver says into observations until ctx ends. An event is a hint: the machine is asked itself, so
-// the order and number of events do not matter, and one of a hypervisor that does not answer any more comes out as the look
-// that got no answer. After each registration every machine is told again: what was seen before it carries another epoch, or
-// none, and may have been ignored as older. Now and then they are told again anyway, and a loss that nobody noticed is made
-// good, here or behind the stream.
+// watch turns what the driver says into observations until ctx ends. An event is a hint, and heard looks at the machine
+// itself, so the order and number of events do not matter. After each registration every machine is told again: what was
+// seen before it carries another epoch, or none, and may have been ignored as older. Now and then they are told again
+// anyway, and a loss that nobody noticed is made good.
 func (a *Agent) watch(ctx context.Context) {
 	events := a.driver.Events(ctx)
 	again := time.NewTimer(jitter(a.resync)) // hosts that were started together do not look together
@@ -133,7 +133,7 @@ func (a *Agent) watch(ctx context.Context) {
 				a.publishAll(ctx, "the driver lost events")
 			}
 			if e.ID != "" {
-				a.hub.publish(a.mustObserve(ctx, e.ID))
+				a.hub.publish(a.heard(ctx, e))
 			}
 		case <-a.retold:
 			a.publishAll(ctx, "the host registered")
@@ -144,6 +144,15 @@ func (a *Agent) watch(ctx context.Context) {
 			again.Reset(jitter(a.resync))
 		}
 	}
+}
+
+// heard is what an event leads to: a look at the machine, except when the news is that it does not answer. Asking it once
+// more would only take as long again; when it answers there is another event.
+func (a *Agent) heard(ctx context.Context, e drivers.Event) *computev1.Observation {
+	if e.PowerState != vm.PowerNoState {
+		return a.mustObserve(ctx, e.ID)
+	}
+	return a.observation(drivers.Machine{ID: e.ID, Exists: true, PowerState: e.PowerState, Detail: e.Detail}, a.nextSequence())
 }
 
 // retell has every machine published again, soon: a registration does not wait for hypervisors.

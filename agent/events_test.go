@@ -201,13 +201,12 @@ func TestAMachineThatDoesNotAnswerAnyMoreIsTold(t *testing.T) {
 	h.done(command(100, 1, creating()))
 	seen := h.events()
 	await(t, "the machine", seen)
-	h.hyp.set(func(y *hypervisor) { y.silent[machine] = "no answer for 2s" })
+	// Whoever asked it now would hear that it runs: the driver has asked, and is not asked again.
 	h.hyp.lost <- drivers.Event{ID: machine, PowerState: vm.PowerNoState, Detail: "no answer for 2s"}
 	obs := awaitSeen(t, "the silence", seen, func(o *computev1.Observation) bool { return o.GetPowerState() == "nostate" })
 	require.Equal(t, "no answer for 2s", obs.GetDetail())
 	require.True(t, obs.GetExists())
 	require.False(t, obs.GetUnknown(), "it is known, and silent")
-	h.hyp.set(func(y *hypervisor) { delete(y.silent, machine) })
 	h.hyp.lost <- drivers.Event{ID: machine, PowerState: vm.PowerRunning}
 	awaitSeen(t, "its voice", seen, func(o *computev1.Observation) bool { return o.GetPowerState() == "running" })
 }
@@ -218,7 +217,7 @@ func TestALookThatGetsNoAnswerSaysSoAndNothingElse(t *testing.T) {
 	seen := h.events()
 	await(t, "the machine", seen)
 	h.hyp.set(func(y *hypervisor) { y.blind = errors.New("the monitor is gone") })
-	h.hyp.lost <- drivers.Event{ID: machine, PowerState: vm.PowerNoState}
+	h.hyp.lost <- drivers.Event{ID: machine, PowerState: vm.PowerShutdown}
 	told := awaitSeen(t, "the silence", seen, func(o *computev1.Observation) bool { return o.GetPowerState() == "nostate" })
 	for _, obs := range []*computev1.Observation{told, h.observe(machine)} {
 		require.Equal(t, "nostate", obs.GetPowerState())
